@@ -17,6 +17,7 @@ install_import_hook(
         "objectives",
         "deepsight.architecture",
         "deepsight.attention",
+        "deepsight.data.batches",
         "deepsight.evaluation",
         "deepsight.generation",
         "deepsight.layers",

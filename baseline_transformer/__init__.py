@@ -1,0 +1,1 @@
+"""The decoder-only control, built from the same layers as DeepSight."""

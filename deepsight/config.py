@@ -1,0 +1,244 @@
+"""The configuration of one run: what is trained, on what, how, and how it is measured.
+
+Everything but `RunConfig.runtime` is part of a run's identity: two runs with equal values are the same experiment.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from deepsight.data.tokenizers import vocabulary_of
+from deepsight.errors import UserError
+from deepsight.files import digest_of_json
+from deepsight.plug_ins import CorpusSpec, architectures, corpora, objectives
+from deepsight.registry import Spec
+from deepsight.validation import Strict, validated
+
+SCHEMA = 1
+"""Raised when an equal configuration would no longer mean an equal run."""
+
+
+def _known_architecture(name: str) -> str:
+    return architectures[name].name
+
+
+def _known_tokenizer(name: str) -> str:
+    vocabulary_of(name)
+    return name
+
+
+class ModelConfig(Strict):
+    """The network.
+
+    Attributes:
+        architecture: a registered architecture: `deepsight`, `baseline`, or a plug-in's.
+        width: of the residual stream.
+        layers: [encoder, decoder], or one number where there is one stack.
+        heads: of self-attention.
+        cross_heads: of cross-attention; as many as `heads` when not given.
+        context: tokens the model sees.
+        dropout: on embeddings, attention weights and residual branches.
+
+    """
+
+    architecture: Annotated[str, AfterValidator(_known_architecture)] = "deepsight"
+    width: int = Field(ge=1)
+    layers: int | list[int]
+    heads: int = Field(ge=1)
+    cross_heads: int | None = Field(default=None, ge=1)
+    context: int = Field(ge=1)
+    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> ModelConfig:
+        for key, heads in (("heads", self.heads), ("cross_heads", self.cross_heads or self.heads)):
+            if self.width % heads:
+                below, above = self.width // heads * heads, (self.width // heads + 1) * heads
+                near = f"{below} or {above}" if below else f"{above}"
+                raise UserError(f"{heads} heads do not divide the width {self.width}; nearest widths: {near}", (key,))
+        return self
+
+
+class DataConfig(Strict):
+    """The text: corpus, tokenizer, and the share of documents held out for validation."""
+
+    corpus: CorpusSpec
+    tokenizer: Annotated[str, AfterValidator(_known_tokenizer)]
+    validation_fraction: float = Field(default=0.05, gt=0.0, lt=1.0)
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of token ids, end of text included."""
+        return vocabulary_of(self.tokenizer)
+
+    def corpus_spec(self) -> Spec:
+        """Return the corpus in its complete form."""
+        return corpora.resolve(self.corpus)
+
+
+class TrainingConfig(Strict):
+    """Optimisation: AdamW with linear warm-up and cosine decay.
+
+    Attributes:
+        steps: optimiser steps.
+        batch_size: sequences per step, over all micro-batches.
+        learning_rate: at the end of the warm-up.
+        final_learning_rate_fraction: share of it that is left at the last step.
+        warmup_steps: steps of linear warm-up.
+        weight_decay: on matrices only; gains and biases are left alone.
+        betas: of AdamW.
+        gradient_clip: largest global gradient norm; null for none.
+        precision: float32, or bfloat16 autocast; auto is bfloat16 on CUDA and float32 elsewhere.
+
+    """
+
+    steps: int = Field(ge=1)
+    batch_size: int = Field(ge=1)
+    learning_rate: float = Field(gt=0.0)
+    final_learning_rate_fraction: float = Field(default=0.1, ge=0.0, le=1.0)
+    warmup_steps: int = Field(default=0, ge=0)
+    weight_decay: float = Field(default=0.1, ge=0.0)
+    betas: list[Annotated[float, Field(ge=0.0, lt=1.0)]] = Field(default=[0.9, 0.95], min_length=2, max_length=2)
+    gradient_clip: float | None = Field(default=1.0, gt=0.0)
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+
+
+class EvaluationConfig(Strict):
+    """Measurement on fixed validation windows.
+
+    Attributes:
+        every: steps between evaluations; the last step is always evaluated.
+        windows: how many windows of one context each, spread evenly over the validation split; null for all.
+
+    """
+
+    every: int = Field(ge=1)
+    windows: int | None = Field(default=None, ge=1)
+
+
+class RuntimeConfig(Strict):
+    """How a run is carried out on this machine; no part of its identity.
+
+    Attributes:
+        device: auto is CUDA where there is one.
+        attention: auto is xformers on CUDA and torch's scaled dot-product attention elsewhere.
+        threads: of torch on the CPU; null leaves torch's choice.
+        micro_batch_size: sequences that go through the network at once; gradients are accumulated over them.
+        compile: run the network through torch.compile.
+        checkpoint_every: steps between checkpoints; null for one at the end only.
+        log_every: steps between logged training losses.
+        tensorboard: also write TensorBoard events (needs the extra `tensorboard`).
+
+    """
+
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    attention: Literal["auto", "sdpa", "xformers"] = "auto"
+    threads: int | None = Field(default=None, ge=1)
+    micro_batch_size: int | None = Field(default=None, ge=1)
+    compile: bool = False
+    checkpoint_every: int | None = Field(default=None, ge=1)
+    log_every: int = Field(default=10, ge=1)
+    tensorboard: bool = False
+
+
+def _resolved_objectives(written: Any) -> list[Spec]:
+    """Return the complete form of an `objective` key: `none`, one component, or a list of them."""
+    if written is None or written == "none":
+        return []
+    if not isinstance(written, list):
+        return [_resolved_objective(written)]
+    resolved = []
+    for position, item in enumerate(written):
+        try:
+            resolved.append(_resolved_objective(item))
+        except UserError as error:
+            raise error.within(position) from None
+    return resolved
+
+
+def _resolved_objective(written: Any) -> Spec:
+    spec = {"name": written} if isinstance(written, str) else dict(written) if isinstance(written, Mapping) else written
+    if not isinstance(spec, dict) or "name" not in spec:
+        raise UserError(f"an objective is a name, or a mapping with a name, not {written!r}")
+    coefficient = spec.pop("coefficient", 1.0)
+    if isinstance(coefficient, bool) or not isinstance(coefficient, int | float) or not math.isfinite(coefficient):
+        raise UserError(f"a finite number is needed, not {coefficient!r}", ("coefficient",))
+    resolved = objectives.resolve(spec)
+    return {"name": resolved.pop("name"), "coefficient": float(coefficient), **resolved}
+
+
+class RunConfig(Strict):
+    """A complete run. `objective` is a list of complete components, empty for next-token prediction alone."""
+
+    model: ModelConfig
+    data: DataConfig
+    objective: Annotated[list[Spec], BeforeValidator(_resolved_objectives)]
+    training: TrainingConfig
+    evaluation: EvaluationConfig
+    seed: int = Field(default=0, ge=0)
+    runtime: RuntimeConfig = RuntimeConfig()
+
+    def complete(self) -> dict[str, Any]:
+        """Return plain data from which the same configuration can be read again."""
+        return self.model_dump(mode="json")
+
+    def identity(self, corpus_fingerprint: str, plugins: Mapping[str, str]) -> str:
+        """Return the SHA-256 that names this run: its configuration less `runtime`, its text, and its plug-ins' code.
+
+        Args:
+            corpus_fingerprint: of the corpus, so that a changed text is another run.
+            plugins: component → digest of the plug-in file that defines it.
+
+        """
+        content = self.model_dump(mode="json", exclude={"runtime"})
+        return digest_of_json(
+            {"schema": SCHEMA, "run": content, "corpus": corpus_fingerprint, "plugins": dict(plugins)}
+        )
+
+
+def run_config(data: Mapping[str, Any]) -> RunConfig:
+    """Return a complete configuration from plain data (presets already expanded).
+
+    The architecture normalises its own part, and where `objective` is absent, or has parameters but no name, the
+    architecture's default objective is meant: the published future loss on `deepsight`, none on `baseline`.
+
+    Raises:
+        UserError: with the dotted path of what does not fit and the nearest valid thing.
+
+    """
+    content = dict(data)
+    model = _model_config(content.get("model"))
+    content["model"] = model.model_dump(mode="json")
+    content["objective"] = _with_default(content.get("objective", {}), architectures[model.architecture].factory)
+    return validated(RunConfig, content)
+
+
+def _model_config(written: Any) -> ModelConfig:
+    if written is None:
+        raise UserError("the key 'model' is missing; start from a preset, or give its width, layers, heads and context")
+    try:
+        model = validated(ModelConfig, written)
+        architecture: Any = architectures[model.architecture].factory
+        normalised: ModelConfig = architecture.normalised(model)
+    except UserError as error:
+        raise error.within("model") from None
+    return normalised
+
+
+def _with_default(objective: Any, architecture: Any) -> Any:
+    if not isinstance(objective, Mapping) or "name" in objective:
+        return objective
+    default = architecture.default_objective
+    if default is None:
+        if objective:
+            raise UserError(
+                f"the parameters {sorted(objective)} need an objective's name beside them: "
+                "this architecture has none by default",
+                ("objective",),
+            )
+        return "none"
+    return {"name": default, **objective}

@@ -1,0 +1,69 @@
+"""Loss on fixed validation windows, the same for every arm, and what objectives show of themselves there."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from deepsight.architecture import Architecture
+from deepsight.building import Objectives
+from deepsight.data.batches import ValidationWindows
+from deepsight.loss import next_token_loss
+from deepsight.trace import IGNORED
+
+
+@torch.no_grad()
+def evaluate(
+    model: Architecture,
+    objectives: Objectives,
+    windows: ValidationWindows,
+    *,
+    batch_size: int,
+    token_bytes: Float[Tensor, " vocabulary"],
+    device: torch.device,
+    autocast: contextlib.AbstractContextManager[object],
+) -> dict[str, float]:
+    """Measure a model without dropout and without auxiliary terms.
+
+    Args:
+        windows: fixed, non-overlapping, evenly spread over the validation split.
+        token_bytes: UTF-8 bytes of each token, 0 for end of text.
+
+    Returns:
+        `validation_loss` (nats per token), `bits_per_byte`, each objective's ``label/loss`` over all windows, and its
+        diagnostics (``label/metric``) on the first batch of windows, which is spread over the whole split too.
+
+    """
+    modules: tuple[nn.Module, ...] = (model, objectives)
+    before = [module.training for module in modules]
+    for module in modules:
+        module.eval()
+    sums: dict[str, float] = {"next_token": 0.0}
+    counted, text_bytes, rows, diagnostics = 0, 0.0, 0, dict[str, Tensor]()
+    for position, (inputs, targets) in enumerate(windows.batches(batch_size)):
+        inputs, targets = inputs.to(device), targets.to(device)
+        counts = targets != IGNORED
+        with autocast:
+            trace = model(inputs, targets)
+            sums["next_token"] += float(next_token_loss(trace)) * int(counts.sum())
+            for label, parts in objectives.losses(trace, 0, position).items():
+                key = f"{label}/loss"
+                sums[key] = sums.get(key, 0.0) + float(parts["loss"]) * inputs.shape[0]
+            if position == 0:
+                diagnostics = objectives.diagnostics(trace)
+        counted += int(counts.sum())
+        rows += inputs.shape[0]
+        text_bytes += float(token_bytes[targets[counts]].sum(dtype=torch.float64))
+    for module, mode in zip(modules, before, strict=True):
+        module.train(mode)
+    nats = sums.pop("next_token")
+    return {
+        "validation_loss": nats / counted,
+        "bits_per_byte": nats / text_bytes / math.log(2),
+        **{name: value / rows for name, value in sums.items()},
+        **{name: float(value) for name, value in diagnostics.items()},
+    }

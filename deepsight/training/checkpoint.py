@@ -1,0 +1,110 @@
+"""One file that holds a run at a step: weights, optimiser and position, all of it or nothing.
+
+safetensors, so nothing is unpickled. Tensors are named ``model.…``, ``objective.…`` and
+``optimizer.<parameter>.<state>``; what is no tensor stands in the file's metadata as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from deepsight.errors import UserError
+from deepsight.files import atomic_path
+
+CHECKPOINT_FILE = "checkpoint.safetensors"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint as read: `about` is the JSON metadata, `tensors` are on the CPU."""
+
+    about: dict[str, Any]
+    tensors: dict[str, Tensor]
+
+    def part(self, prefix: str) -> dict[str, Tensor]:
+        """Return the tensors whose name starts with ``prefix.``, without it."""
+        return {name.removeprefix(f"{prefix}."): t for name, t in self.tensors.items() if name.startswith(f"{prefix}.")}
+
+
+def save_checkpoint(
+    file: Path,
+    about: dict[str, Any],
+    model: nn.Module,
+    objectives: nn.Module,
+    optimizer: torch.optim.Optimizer | None = None,
+) -> None:
+    """Write the checkpoint of a run.
+
+    Args:
+        file: where.
+        about: JSON data that says what the weights are and where the run stands.
+        model, objectives: modules whose state is kept.
+        optimizer: left out once a run is finished.
+
+    """
+    state = {}
+    if optimizer is not None:
+        for name, weight in _named_parameters({"model": model, "objective": objectives}).items():
+            for key, value in optimizer.state.get(weight, {}).items():
+                state[f"{name}.{key}"] = value
+    write_tensors(file, about, model.state_dict(), objectives.state_dict(), state)
+
+
+def write_tensors(
+    file: Path,
+    about: dict[str, Any],
+    model: Mapping[str, Tensor],
+    objective: Mapping[str, Tensor],
+    optimizer: Mapping[str, Tensor] | None = None,
+) -> None:
+    """Write a checkpoint file from tensors by name; after a crash the file is the old one or the new one."""
+    parts = {"model": model, "objective": objective, "optimizer": optimizer or {}}
+    tensors = {f"{part}.{name}": value for part, values in parts.items() for name, value in values.items()}
+    content = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    with atomic_path(file) as temporary:
+        save_file(content, temporary, metadata={"deepsight": json.dumps({"format": FORMAT, **about})})
+
+
+def read_checkpoint(file: Path) -> Checkpoint:
+    """Read a checkpoint.
+
+    Raises:
+        UserError: the file is missing, damaged, or no checkpoint of ours.
+
+    """
+    if not Path(file).is_file():
+        raise UserError(f"{file}: there is no checkpoint here")
+    try:
+        with safe_open(file, framework="pt") as opened:
+            metadata = opened.metadata() or {}
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - no mapping
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{file}: this is not a readable safetensors file: {error}") from None
+    if "deepsight" not in metadata:
+        raise UserError(f"{file}: this is not a DeepSight checkpoint; `deepsight convert` reads the original ones")
+    about = json.loads(metadata["deepsight"])
+    if about["format"] != FORMAT:
+        raise UserError(f"{file}: this checkpoint has format {about['format']}; this version reads format {FORMAT}")
+    return Checkpoint(about, tensors)
+
+
+def restore_optimizer(checkpoint: Checkpoint, optimizer: torch.optim.Optimizer, **modules: nn.Module) -> None:
+    """Put the optimiser's state back, parameter by parameter; `modules` are given as when saving."""
+    for name, weight in _named_parameters(modules).items():
+        state = checkpoint.part(f"optimizer.{name}")
+        if state:
+            optimizer.state[weight] = {key: value.to(weight.device) for key, value in state.items()}
+
+
+def _named_parameters(modules: Mapping[str, nn.Module]) -> dict[str, nn.Parameter]:
+    return {f"{kind}.{name}": weight for kind, module in modules.items() for name, weight in module.named_parameters()}

@@ -1,0 +1,106 @@
+"""A run's folder: which run it holds, whether another process is at it, and what is in it when training starts."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from deepsight.config import RunConfig
+from deepsight.data.packing import PackedCorpus
+from deepsight.errors import UserError
+from deepsight.files import read_json, remove_leftovers, write_json, write_text
+from deepsight.merging import with_dotted_keys
+from deepsight.training.loop import RESULT_FILE, Row, Trainer
+from deepsight.training.provenance import PROVENANCE_FILE, provenance
+from deepsight.validation import validated
+from deepsight.yaml_files import dump_yaml, read_yaml
+
+CONFIG_FILE = "config.yaml"
+LOCK_FILE = "lock"
+TOKENIZER_FILE = "tokenizer.json"
+
+
+class LockedError(UserError):
+    """Another process works in this run's folder."""
+
+
+class RunFolder:
+    """The folder of one run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+
+    def config(self) -> RunConfig:
+        """Return the configuration of the run that the folder holds.
+
+        Raises:
+            UserError: there is none, or it cannot be read.
+
+        """
+        file = self.path / CONFIG_FILE
+        try:
+            return validated(RunConfig, read_yaml(file))
+        except UserError as error:
+            raise (error if str(error).startswith(str(file)) else UserError(f"{file}: {error}")) from None
+
+    def check(self, config: RunConfig) -> None:
+        """Refuse a folder that holds something else than this run.
+
+        Raises:
+            UserError: naming the first key that differs.
+
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise UserError(f"{self.path}: this is a file; a folder is needed for a run")
+        if not (self.path / CONFIG_FILE).is_file():
+            if self.path.is_dir() and any(self.path.iterdir()):
+                raise UserError(f"{self.path}: this folder is not empty and holds no run; choose another --out")
+            return
+        held, wanted = _identity(self.config()), _identity(config)
+        different = next((key for key in {**held, **wanted} if held.get(key) != wanted.get(key)), None)
+        if different is not None:
+            raise UserError(
+                f"{self.path}: this folder holds another run: {different} is {held.get(different)!r} there "
+                f"and {wanted.get(different)!r} here; choose another --out"
+            )
+
+    def result(self) -> Row | None:
+        """Return the result of a finished run, None before."""
+        file = self.path / RESULT_FILE
+        return dict(read_json(file)) if file.is_file() else None
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder for this process; the kernel frees it when the process ends, however it ends.
+
+        Raises:
+            LockedError: another process holds it.
+
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / LOCK_FILE).open("w", encoding="utf-8") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise LockedError(f"{self.path}: another process is training this run") from None
+            yield
+
+    def prepare(
+        self, config: RunConfig, corpus: PackedCorpus, on_row: Callable[[Row], None] = lambda _: None
+    ) -> Trainer:
+        """Write what describes the run and return its trainer."""
+        remove_leftovers(self.path)
+        trainer = Trainer(config, corpus, self.path, on_row)
+        write_text(self.path / CONFIG_FILE, dump_yaml(config.complete()))
+        corpus.tokenizer().save(self.path / TOKENIZER_FILE)
+        write_json(self.path / PROVENANCE_FILE, provenance(trainer.device))
+        return trainer
+
+
+def _identity(config: RunConfig) -> dict[str, Any]:
+    content = config.complete()
+    del content["runtime"]
+    return with_dotted_keys(content)

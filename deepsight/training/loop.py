@@ -1,0 +1,238 @@
+"""Training a run in its folder: build or resume, step, measure, record, finish."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from deepsight.attention import use_backend
+from deepsight.building import build_model, build_objectives, weight_digests
+from deepsight.config import RunConfig
+from deepsight.data.batches import BatchDigest, Batches, ValidationWindows
+from deepsight.data.packing import PackedCorpus
+from deepsight.evaluation.losses import evaluate
+from deepsight.files import digest_of_json, write_json
+from deepsight.training.checkpoint import CHECKPOINT_FILE, read_checkpoint, restore_optimizer, save_checkpoint
+from deepsight.training.device import autocast, peak_memory, prepare
+from deepsight.training.metrics import METRICS_FILE, MetricsFile
+from deepsight.training.optimizer import build_optimizer, learning_rate
+from deepsight.training.step import accumulate_gradients
+from deepsight.training.tensorboard import tensorboard_writer
+
+RESULT_FILE = "result.json"
+INITIAL_WEIGHTS_FILE = "initial_weights.json"
+
+Row = dict[str, Any]
+
+
+class DivergedError(ArithmeticError):
+    """The loss is no longer a finite number."""
+
+
+@dataclasses.dataclass
+class Progress:
+    """Where a run stands: all that resuming needs beside weights and optimiser.
+
+    Attributes:
+        step: optimiser steps done.
+        tokens: tokens trained on.
+        seconds: spent in training steps, evaluation left out, over all attempts.
+        loss_sum, loss_count: next-token losses since the last evaluation.
+        batches: rolling digest of the batches.
+        last: the metrics of the last evaluation.
+
+    """
+
+    step: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    loss_sum: float = 0.0
+    loss_count: int = 0
+    batches: str = ""
+    last: Row = dataclasses.field(default_factory=dict)
+
+
+class Trainer:
+    """One run: everything that lives from the first step to the last.
+
+    Args:
+        config: of the run.
+        corpus: its tokens.
+        folder: the run's own; a checkpoint in it is resumed.
+        on_row: told of every row that is recorded.
+
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        corpus: PackedCorpus,
+        folder: Path,
+        on_row: Callable[[Row], None] = lambda _: None,
+    ) -> None:
+        self.config, self.corpus, self.folder, self.on_row = config, corpus, Path(folder), on_row
+        self.device = prepare(config)
+        self.autocast = autocast(config, self.device)
+        self.model = build_model(config).to(self.device)
+        self.objectives = build_objectives(config, self.model.shape).to(self.device)
+        self.optimizer = build_optimizer([self.model, self.objectives], config.training)
+        context, size = config.model.context, config.training.batch_size
+        self.batches = Batches(corpus.train, context=context, batch_size=size, seed=config.seed)
+        self.windows = ValidationWindows(corpus.validation, context=context, count=config.evaluation.windows)
+        self.token_bytes = torch.as_tensor(corpus.token_bytes, dtype=torch.float32, device=self.device)
+        self.progress = Progress()
+        # Losses of steps since the last look; read in one go, since each reading waits for the device.
+        self._unread: list[Tensor] = []
+        self._also_to = [tensorboard_writer(self.folder)] if config.runtime.tensorboard else []
+        self._forward: Any = torch.compile(self.model) if config.runtime.compile else self.model
+
+    def run(self, stop: Callable[[], bool] = lambda: False) -> Row | None:
+        """Train to the end and return the result, or None where `stop` asked to end early (a checkpoint is left).
+
+        Raises:
+            DivergedError: a loss is not finite.
+
+        """
+        resumed = self._resume()
+        digest = BatchDigest(self.progress.batches)
+        self.metrics = MetricsFile(self.folder / METRICS_FILE, self.progress.step if resumed else None)
+        with use_backend(self.config.runtime.attention):
+            if not resumed:
+                write_json(self.folder / INITIAL_WEIGHTS_FILE, weight_digests(self.model, self.objectives))
+                self._evaluate()
+            while self.progress.step < self.config.training.steps:
+                if stop():
+                    self._save(with_optimizer=True)
+                    return None
+                self._step(digest)
+        result = self._finish()
+        self.metrics.close()
+        return result
+
+    def _step(self, digest: BatchDigest) -> None:
+        config, progress = self.config, self.progress
+        started = time.perf_counter()
+        inputs, targets = self.batches(progress.step)
+        digest.update(inputs)
+        rate = learning_rate(progress.step, config.training)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        metrics = accumulate_gradients(
+            self._forward,
+            self.objectives,
+            inputs.to(self.device, non_blocking=True),
+            targets.to(self.device, non_blocking=True),
+            seed=config.seed,
+            step=progress.step,
+            micro_batch_size=config.runtime.micro_batch_size,
+            autocast=self.autocast,
+        )
+        weights = [weight for group in self.optimizer.param_groups for weight in group["params"]]
+        limit = config.training.gradient_clip
+        norm = torch.nn.utils.clip_grad_norm_(weights, math.inf if limit is None else limit)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self._unread.append(metrics["next_token"])
+        progress.step += 1
+        progress.tokens += inputs.numel()
+        progress.batches = digest.hexdigest()
+        last, runtime = progress.step == config.training.steps, config.runtime
+        look = progress.step % runtime.log_every == 0
+        measure = last or progress.step % config.evaluation.every == 0
+        save = not last and runtime.checkpoint_every is not None and progress.step % runtime.checkpoint_every == 0
+        if look or measure or save:
+            self._read_losses()
+        progress.seconds += time.perf_counter() - started
+        if look:
+            named = {name: float(value) for name, value in metrics.items()}
+            self._record("train", loss=named.pop("next_token"), learning_rate=rate, gradient_norm=float(norm), **named)
+        if measure:
+            self._evaluate()
+        if save:
+            self._save(with_optimizer=True)
+
+    def _read_losses(self) -> None:
+        if not self._unread:
+            return
+        losses = torch.stack(self._unread).double().cpu()
+        self._unread.clear()
+        if not torch.isfinite(losses).all():
+            raise DivergedError(f"the training loss was not finite by step {self.progress.step}")
+        self.progress.loss_sum += float(losses.sum())
+        self.progress.loss_count += len(losses)
+
+    def _evaluate(self) -> None:
+        progress = self.progress
+        found = evaluate(
+            self.model,
+            self.objectives,
+            self.windows,
+            batch_size=self.config.runtime.micro_batch_size or self.config.training.batch_size,
+            token_bytes=self.token_bytes,
+            device=self.device,
+            autocast=self.autocast,
+        )
+        bad = [name for name, value in found.items() if not math.isfinite(value)]
+        if bad:
+            raise DivergedError(f"{bad[0]} was not finite at step {progress.step}")
+        train_loss = progress.loss_sum / progress.loss_count if progress.loss_count else None
+        progress.loss_sum, progress.loss_count = 0.0, 0
+        progress.last = {"train_loss": train_loss, **found}
+        self._record("evaluation", **progress.last)
+
+    def _record(self, kind: str, **values: Any) -> None:
+        progress = self.progress
+        row = {"kind": kind, "step": progress.step, "tokens": progress.tokens, "seconds": progress.seconds, **values}
+        self.metrics.append(row)
+        for tell in (self.on_row, *self._also_to):
+            tell(row)
+
+    def _about(self) -> dict[str, Any]:
+        return {
+            "model": self.config.model.model_dump(mode="json"),
+            "vocabulary": self.config.data.vocabulary,
+            "tokenizer": self.config.data.tokenizer,
+            "progress": dataclasses.asdict(self.progress),
+        }
+
+    def _save(self, *, with_optimizer: bool) -> None:
+        self._read_losses()
+        self.metrics.sync()
+        optimizer = self.optimizer if with_optimizer else None
+        save_checkpoint(self.folder / CHECKPOINT_FILE, self._about(), self.model, self.objectives, optimizer)
+
+    def _resume(self) -> bool:
+        file = self.folder / CHECKPOINT_FILE
+        if not file.is_file():
+            return False
+        checkpoint = read_checkpoint(file)
+        self.model.load_state_dict(checkpoint.part("model"))
+        self.objectives.load_state_dict(checkpoint.part("objective"))
+        restore_optimizer(checkpoint, self.optimizer, model=self.model, objective=self.objectives)
+        self.progress = Progress(**checkpoint.about["progress"])
+        return True
+
+    def _finish(self) -> Row:
+        self._save(with_optimizer=False)
+        progress = self.progress
+        initial = self.folder / INITIAL_WEIGHTS_FILE
+        result = {
+            "status": "done",
+            "step": progress.step,
+            **progress.last,
+            "tokens": progress.tokens,
+            "seconds": progress.seconds,
+            "peak_memory": peak_memory(self.device),
+            "initial_digest": digest_of_json(initial.read_text(encoding="utf-8")),
+            "batch_digest": progress.batches,
+            "data_digest": self.corpus.digest,
+        }
+        write_json(self.folder / RESULT_FILE, result)
+        return result
