@@ -1,0 +1,150 @@
+"""A study's files as pandas: one row a trial, one row an evaluation."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ablations.stored import StoredStudy, read_plan, trial_folder
+from deepsight.merging import with_dotted_keys
+from deepsight.training.metrics import METRICS_FILE, read_metrics
+
+COLUMNS = [
+    "trial",
+    "arm",
+    "seed",
+    "status",
+    "failure",
+    "failure_message",
+    "train_loss",
+    "validation_loss",
+    "bits_per_byte",
+    "inference_parameters",
+    "training_parameters",
+    "flops_per_token",
+    "tokens",
+    "seconds",
+    "peak_memory",
+    "initial_digest",
+    "batch_digest",
+]
+_FROM_RESULT = COLUMNS[6:9] + COLUMNS[12:]
+
+
+def load(folder: str | Path) -> pd.DataFrame:
+    """Return one row for each arm and trial of a study.
+
+    Columns: `trial` (id), `arm`, `seed`, `status` (done, running, failed, pending), `failure` and `failure_message`,
+    `train_loss` (next-token, mean over the steps since the last evaluation), `validation_loss` (nats per token),
+    `bits_per_byte`, `parameters` (those that run at inference; also as `inference_parameters`), `training_parameters`,
+    `flops_per_token`, `tokens`, `seconds`, `peak_memory` (bytes), `initial_digest`, `batch_digest`, and every
+    configuration key that differs between arms.
+
+    Raises:
+        UserError: the folder holds no study.
+
+    """
+    folder = Path(folder)
+    study = read_plan(folder)
+    different = differing_keys(study)
+    rows = []
+    for arm in study.arms:
+        for seed, trial in arm.trials.items():
+            rows.append(
+                {
+                    "trial": trial,
+                    "arm": arm.name,
+                    "seed": seed,
+                    **_state(trial_folder(folder, trial)),
+                    "parameters": arm.inference_parameters,
+                    "inference_parameters": arm.inference_parameters,
+                    "training_parameters": arm.training_parameters,
+                    "flops_per_token": arm.flops_per_token,
+                    **{key: flat_config(arm.config).get(key) for key in different},
+                }
+            )
+    frame = pd.DataFrame(rows)
+    ordered = [*COLUMNS[:10], "parameters", *COLUMNS[10:], *different]
+    return frame.reindex(columns=ordered)
+
+
+def curves(folder: str | Path) -> pd.DataFrame:
+    """Return one row for each trial and evaluation.
+
+    Columns: `trial`, `arm`, `seed`, `step`, `tokens`, `seconds`, `train_loss`, `validation_loss`, `bits_per_byte`, and
+    the objectives' metrics as ``objective/metric``.
+
+    Raises:
+        UserError: the folder holds no study.
+
+    """
+    folder = Path(folder)
+    first = ["trial", "arm", "seed", "step", "tokens", "seconds", "train_loss", "validation_loss", "bits_per_byte"]
+    rows = []
+    for arm in read_plan(folder).arms:
+        for seed, trial in arm.trials.items():
+            for row in read_metrics(trial_folder(folder, trial) / METRICS_FILE):
+                if row.pop("kind") == "evaluation":
+                    rows.append({"trial": trial, "arm": arm.name, "seed": seed, **row})
+    frame = pd.DataFrame(rows)
+    others = sorted(str(column) for column in frame.columns if column not in first)
+    return frame.reindex(columns=[*first, *others]).astype({"train_loss": "float64", "validation_loss": "float64"})
+
+
+def differing_keys(study: StoredStudy) -> list[str]:
+    """Return the dotted configuration keys that are not the same in every arm."""
+    configs = [flat_config(arm.config) for arm in study.arms]
+    keys = {key: None for config in configs for key in config}
+    missing = object()
+    return [key for key in keys if any(config.get(key, missing) != configs[0].get(key, missing) for config in configs)]
+
+
+def flat_config(config: dict[str, Any]) -> dict[str, Any]:
+    """Return an arm's configuration by dotted key: `objective.n` of one objective, `objective.0.n` of several."""
+    content = {key: value for key, value in config.items() if key not in ("objective", "runtime")}
+    flat = with_dotted_keys(content)
+    listed = config.get("objective", [])
+    flat["objective"] = " + ".join(str(spec["name"]) for spec in listed) or "none"
+    for position, spec in enumerate(listed):
+        prefix = "objective" if len(listed) == 1 else f"objective.{position}"
+        flat.update({f"{prefix}.{key}": value for key, value in spec.items() if key != "name"})
+    return {key: _component(value) for key, value in flat.items()}
+
+
+def _component(value: Any) -> Any:
+    """Return a component without parameters as its name."""
+    return value["name"] if isinstance(value, dict) and set(value) == {"name"} else value
+
+
+def _state(folder: Path) -> dict[str, Any]:
+    result = _read(folder / "result.json")
+    if result is not None:
+        return {"status": "done", **{key: result.get(key) for key in _FROM_RESULT}}
+    if _is_held(folder / "lock"):
+        return {"status": "running"}
+    failure = _read(folder / "failure.json")
+    if failure is not None:
+        return {"status": "failed", "failure": failure["kind"], "failure_message": failure["message"]}
+    return {"status": "pending"}
+
+
+def _read(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError):
+        return None
+
+
+def _is_held(file: Path) -> bool:
+    try:
+        with file.open("rb") as handle:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False

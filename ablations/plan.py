@@ -1,0 +1,183 @@
+"""From a study to trials: every arm resolved, checked, counted, and named by what it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ablations.design import Cell, cells, reference_name
+from ablations.matching import matched
+from ablations.stored import StoredArm, StoredStudy
+from ablations.study import Study
+from deepsight.building import check_buildable
+from deepsight.config import RunConfig, run_config
+from deepsight.counting import Cost, cost_of
+from deepsight.errors import UserError, suggestion
+from deepsight.merging import Data, merged, with_dotted_keys
+from deepsight.plug_ins import corpora, loaded_plugins
+from deepsight.presets import expanded
+from deepsight.registry import Registry
+from deepsight.training.device import chosen_device
+
+MATCHES = ("parameters",)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One arm with one seed: the unit that runs, fails and resumes."""
+
+    id: str
+    arm: str
+    config: RunConfig
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study ready to run: what is stored of it, its distinct trials in running order, and each arm's cost."""
+
+    study: StoredStudy
+    trials: list[Trial]
+    costs: dict[str, Cost]
+
+
+def plan_study(study: Study, file: Path, command: str) -> Plan:
+    """Resolve every arm and seed of a study.
+
+    Trials are ordered seed by seed, so that a study stopped early has whole seeds. Arms that mean the same run
+    share it.
+
+    Raises:
+        UserError: naming the file and the key of the first thing that does not fit.
+
+    """
+    try:
+        return _planned(study, command)
+    except UserError as error:
+        raise UserError(f"{file}: {error}") from None
+
+
+def _planned(study: Study, command: str) -> Plan:
+    found = cells(study)
+    reference = reference_name(study, found)
+    try:
+        base_data = expanded(study.base)
+        base = _checked(run_config(base_data))
+    except UserError as error:
+        raise error.within("base") from None
+    fingerprints: dict[str, str] = {}
+    arms: list[StoredArm] = []
+    trials: dict[str, Trial] = {}
+    costs: dict[str, Cost] = {}
+    for cell in found:
+        config, notes = _resolved(cell, base_data, base)
+        config = _with_own_thread(config)
+        ids = {}
+        for seed in study.seeds:
+            seeded = config.model_copy(update={"seed": seed})
+            identity = seeded.identity(_fingerprint(seeded, fingerprints), _plugins_used(seeded))
+            trials.setdefault(identity, Trial(identity, cell.name, seeded))
+            ids[seed] = identity
+        same = next((arm for arm in arms if arm.trials == ids), None)
+        if same is not None:
+            notes.append(f"means the same run as {same.name!r} and shares its trials")
+        costs[cell.name] = cost = costs[same.name] if same is not None else cost_of(config)
+        arms.append(
+            StoredArm(
+                name=cell.name,
+                settings=with_dotted_keys(cell.changes),
+                trials=ids,
+                inference_parameters=cost.inference,
+                training_parameters=cost.training_only,
+                flops_per_token=cost.training_flops_per_token,
+                notes=notes,
+                config={key: value for key, value in config.complete().items() if key != "seed"},
+            )
+        )
+    stored = StoredStudy(
+        name=study.name,
+        title=study.title or study.name,
+        reference=reference,
+        design=study.design,
+        seeds=study.seeds,
+        equivalence_margin=study.equivalence_margin,
+        factors=study.factors,
+        arms=arms,
+        skipped=[],
+        base=base.complete(),
+        command=command,
+    )
+    order = {seed: position for position, seed in enumerate(study.seeds)}
+    return Plan(stored, sorted(trials.values(), key=lambda trial: order[trial.config.seed]), costs)
+
+
+def _resolved(cell: Cell, base_data: Data, base: RunConfig) -> tuple[RunConfig, list[str]]:
+    """Return an arm's run and what a reader should know of it."""
+    try:
+        data = merged(base_data, cell.changes)
+        wanted = _taken_match(data, cell)
+        config = run_config(data)
+        notes = []
+        if wanted is not None:
+            match = matched(config, base)
+            config = config.model_copy(update={"model": match.model})
+            notes.append(match.note())
+        return _checked(config), notes
+    except UserError as error:
+        raise error.within(*cell.place) from None
+
+
+def _with_own_thread(config: RunConfig) -> RunConfig:
+    """Return the run with one thread unless it names a number: trials share a machine, and one thread repeats bits."""
+    runtime = config.runtime.model_copy(update={"threads": config.runtime.threads or 1})
+    return config.model_copy(update={"runtime": runtime})
+
+
+def _taken_match(data: Data, cell: Cell) -> str | None:
+    """Take the key `model.match` out of an arm's data; it belongs to the study, not to the run."""
+    model = data.get("model")
+    if not isinstance(model, dict) or "match" not in model:
+        return None
+    wanted = model.pop("match")
+    if wanted not in MATCHES:
+        raise UserError(f"unknown value {wanted!r}{suggestion(str(wanted), MATCHES)}", ("model", "match"))
+    if "model.width" in with_dotted_keys(cell.changes):
+        raise UserError("match solves the width: leave it out here", ("model", "width"))
+    return str(wanted)
+
+
+def _checked(config: RunConfig) -> RunConfig:
+    check_buildable(config)
+    chosen_device(config.runtime.device)
+    return config
+
+
+def _fingerprint(config: RunConfig, known: dict[str, str]) -> str:
+    spec = config.data.corpus_spec()
+    key = repr(spec)
+    if key not in known:
+        known[key] = corpora.build(spec).fingerprint()
+    return known[key]
+
+
+def _plugins_used(config: RunConfig) -> dict[str, str]:
+    """Return component → digest of its plug-in file, for every component of the run that a plug-in file defines."""
+    from deepsight.plug_ins import aggregators, architectures, distances, merges, objectives
+
+    digests = {str(path): digest for path, digest in loaded_plugins().items()}
+    used: dict[str, str] = {}
+
+    def look(registry: Registry[Any], name: str) -> None:
+        if name in registry and (digest := digests.get(registry[name].file)):
+            used[f"{registry.kind} {name}"] = digest
+
+    look(architectures, config.model.architecture)
+    look(corpora, config.data.corpus_spec()["name"])
+    for spec in config.objective:
+        look(objectives, spec["name"])
+        for part in spec.values():
+            if isinstance(part, Mapping) and "name" in part:
+                for registry in (aggregators, merges, distances):
+                    look(registry, str(part["name"]))
+    return used

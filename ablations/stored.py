@@ -1,0 +1,97 @@
+"""What a study leaves on disk, as types: the plan that says which trial belongs to which arm.
+
+Read by the report and by anyone's notebook; imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from deepsight.errors import UserError
+from deepsight.files import read_json, write_text
+
+PLAN_FILE = "plan.json"
+
+
+class StoredArm(BaseModel):
+    """One setting of the factors, with its trials.
+
+    Attributes:
+        name: unique in the study.
+        settings: what this arm changes in the base, by dotted key, as written in the study.
+        trials: seed → trial id (64 hexadecimal digits); two arms that mean the same run share ids.
+        inference_parameters: what runs when the model predicts, positions included.
+        training_parameters: the objectives' own, dropped after training.
+        flops_per_token: training FLOPs (forward and backward) for one token.
+        notes: sentences a reader should know, such as the residual of a solved width.
+        config: the complete configuration of a run of this arm, its seed left out.
+
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: str
+    settings: dict[str, Any]
+    trials: dict[int, str]
+    inference_parameters: int
+    training_parameters: int
+    flops_per_token: int
+    notes: list[str] = []
+    config: dict[str, Any] = {}
+
+
+class StoredStudy(BaseModel):
+    """A study as it was planned.
+
+    Attributes:
+        title: the question in one line, or the name again.
+        reference: the arm that all others are compared with.
+        factors: dotted key → the values that were swept; empty for a study of explicit arms only.
+        equivalence_margin: δ in nats per token; a difference known to lie inside ±δ counts as equivalent.
+        skipped: cells that were not run, each with its reason.
+        base: the resolved configuration that the arms change.
+        command: how to repeat the study.
+
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: str
+    title: str
+    reference: str
+    design: str
+    seeds: list[int]
+    equivalence_margin: float
+    factors: dict[str, list[Any]]
+    arms: list[StoredArm]
+    skipped: list[str]
+    base: dict[str, Any]
+    command: str
+
+    def arm(self, name: str) -> StoredArm:
+        """Return the arm of that name."""
+        return next(arm for arm in self.arms if arm.name == name)
+
+
+def trial_folder(study: Path, trial: str) -> Path:
+    """Return the folder of a trial inside a study's folder."""
+    return Path(study) / "trials" / trial
+
+
+def write_plan(folder: Path, study: StoredStudy) -> None:
+    """Store the plan of a study in its folder."""
+    write_text(Path(folder) / PLAN_FILE, study.model_dump_json(indent=2) + "\n")
+
+
+def read_plan(folder: Path) -> StoredStudy:
+    """Read the plan of a study.
+
+    Raises:
+        UserError: the folder holds no study.
+
+    """
+    file = Path(folder) / PLAN_FILE
+    if not file.is_file():
+        raise UserError(f"{folder}: there is no study here (no {PLAN_FILE})")
+    return StoredStudy.model_validate(read_json(file))

@@ -1,0 +1,106 @@
+"""A study file becomes a plan, or one sentence that names file, key and the nearest valid thing."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ablations.study import built_in_names, read_study, study_file
+from deepsight.errors import UserError
+from tests.ablations.studies import planned, study_data, write_study
+from tests.runs import write_text
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_text(tmp_path_factory.mktemp("text"), documents=8)
+
+
+def refusal(folder: Path, data: dict[str, Any]) -> str:
+    file = write_study(folder / "study.yaml", data)
+    before = sorted(folder.iterdir())
+    with pytest.raises(UserError) as caught:
+        planned(file)
+    assert sorted(folder.iterdir()) == before
+    sentence = str(caught.value)
+    assert "\n" not in sentence
+    assert sentence.startswith(f"{file}: ")
+    return sentence.removeprefix(f"{file}: ")
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"sedes": 3}, "unknown key 'sedes'; did you mean 'seeds'? known: arms, base, design"),
+        ({"name": "a/b"}, "name: "),
+        ({"reference": "plian"}, "reference: there is no arm 'plian'; did you mean 'plain'? known: future, plain"),
+        ({"design": "gird"}, "design: unknown value 'gird'; did you mean 'grid'? known: grid, one_at_a_time"),
+        ({"seeds": 0}, "seeds: at least one seed is needed, not 0"),
+        ({"seeds": [1, 1]}, "seeds: the seeds must be different numbers"),
+        ({"base__preset": "tyni"}, "base.preset: unknown preset 'tyni'; did you mean 'tiny'?"),
+        ({"base__model__widht": 3}, "base.model: unknown key 'widht'; did you mean 'width'?"),
+        ({"base__training__steps": "many"}, "base.training.steps: "),
+        ({"base__model__heads": 3}, "base.model.heads: 3 heads do not divide the width 16; nearest widths: 15 or 18"),
+        ({"base__data__tokenizer": "byte"}, "base.data.tokenizer: unknown tokenizer 'byte'; did you mean 'bytes'?"),
+        ({"base__data__corpus__name": "filse"}, "base.data.corpus: unknown corpus 'filse'; did you mean 'files'?"),
+        (
+            {"arms__x": {"objective": {"aggregator": "decai"}}},
+            "arms.x.objective.aggregator: unknown aggregator 'decai'; did you mean 'decay'? "
+            "known: average, decay, normalized_decay",
+        ),
+        ({"arms__x": {"objective": {"nn": 3}}}, "arms.x.objective: unknown key 'nn'; did you mean 'n'?"),
+        ({"arms__x": {"objective": {"n": 16}}}, "arms.x.objective.0.n: the horizon 16 needs a context longer than 16"),
+        ({"arms__x": {"objective": "futur_context"}}, "arms.x.objective: unknown objective 'futur_context'; did you"),
+        ({"arms__x": {"model": {"architecture": "basline"}}}, "arms.x.model.architecture: unknown architecture"),
+        ({"arms__x": {"model": {"layers": 3}}}, "arms.x.model.layers: deepsight needs [encoder, decoder] layers"),
+        ({"arms__x": {"model": {"match": "params"}}}, "arms.x.model.match: unknown value 'params'; did you mean"),
+        ({"factors": {"objective.m": [1, 2]}}, "factors.objective: unknown key 'm'"),
+        ({"factors": {"objective.n": []}}, "factors.objective.n: "),
+    ],
+)
+def test_what_is_wrong_is_one_sentence(text: Path, tmp_path: Path, changes: dict[str, Any], expected: str) -> None:
+    assert refusal(tmp_path, study_data(text, **changes)).startswith(expected)
+
+
+def test_a_study_of_nothing_is_refused(text: Path, tmp_path: Path) -> None:
+    data = study_data(text)
+    data["arms"] = {}
+    assert refusal(tmp_path, data) == "a study needs factors or arms"
+
+
+def test_a_solved_width_may_not_be_given_too(text: Path, tmp_path: Path) -> None:
+    arm = {"model": {"architecture": "baseline", "match": "parameters", "width": 20}}
+    assert refusal(tmp_path, study_data(text, arms__x=arm)) == (
+        "arms.x.model.width: match solves the width: leave it out here"
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("- a\n- b\n", "a study is a mapping"),
+        ("name: x\nname: y\n", "the key 'name' stands twice"),
+        ("name: [", "this is not valid YAML"),
+        ("name: !!python/object/apply:os.system [true]\n", "this is not valid YAML"),
+    ],
+)
+def test_what_is_no_study_is_said(tmp_path: Path, content: str, expected: str) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text(content, encoding="utf-8")
+    with pytest.raises(UserError, match=expected) as caught:
+        read_study(file)
+    assert str(caught.value).startswith(str(file))
+
+
+def test_a_missing_study_names_the_nearest() -> None:
+    with pytest.raises(UserError, match="unknown study 'dmeo'; did you mean 'demo'"):
+        study_file("dmeo")
+    with pytest.raises(UserError, match=r"nowhere\.yaml: there is no such file"):
+        study_file("nowhere.yaml")
+
+
+@pytest.mark.parametrize("name", built_in_names())
+def test_built_in_studies_can_be_planned(name: str) -> None:
+    plan = planned(study_file(name))
+    assert plan.study.name == name
+    assert plan.trials
