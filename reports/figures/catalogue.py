@@ -1,0 +1,104 @@
+"""All figures that a study has data for, each with the file name, title and caption it appears under."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from ablations.stored import StoredStudy
+from reports.comparisons import compare
+from reports.figures.curves import final_curves, loss_curves
+from reports.figures.diagnostics import objective_diagnostics, reporting_objectives
+from reports.figures.differences import paired_differences
+from reports.figures.horizons import MOST_SWEEPS_WITH_INTERVALS, horizon_sweep
+from reports.figures.layers import layer_splits
+from reports.figures.style import MOST_ARMS_WITH_SEEDS
+from reports.wording import named
+
+
+@dataclass(frozen=True)
+class NamedFigure:
+    """A figure under its file name (without ending), with a title and a caption that says how it is made."""
+
+    name: str
+    title: str
+    caption: str
+    figure: Figure
+
+
+def all_figures(study: StoredStudy, trials: pd.DataFrame, curves: pd.DataFrame) -> Iterator[NamedFigure]:
+    """Yield every figure that has something to show, in the order of the page; each is drawn when it is asked for."""
+    frames = (study, trials, curves)
+    reference = named(study.reference)
+    paired = all(comparison.pairs.proven for comparison in compare(study, trials).values())
+    word = "paired difference" if paired else "difference by seed"
+    drawings = [
+        ("differences", f"{word.capitalize()}s", _differences_caption(study, word), paired_differences(*frames)),
+        ("loss_curves", "Validation loss over training", _curves_caption(study), loss_curves(*frames)),
+        ("final_curves", "The last fifth of training", _final_caption(study), final_curves(*frames)),
+        ("horizon_sweep", "Horizon", _horizon_caption(reference), horizon_sweep(*frames)),
+        ("layer_splits", "Layer splits", _layers_caption(reference, word), layer_splits(*frames)),
+    ]
+    for name, title, caption, figure in drawings:
+        if figure is not None:
+            yield NamedFigure(name, title, caption, figure)
+    for objective in reporting_objectives(curves):
+        figure = objective_diagnostics(*frames, objective=objective)
+        if figure is not None:
+            name = f"diagnostics_{re.sub('[^A-Za-z0-9]+', '_', objective)[:60]}"
+            yield NamedFigure(name, f"Objective {objective}", _diagnostics_caption(objective), figure)
+
+
+def _differences_caption(study: StoredStudy, word: str) -> str:
+    margin = ""
+    if study.equivalence_margin > 0:
+        margin = f" The grey band is the margin of equivalence, ±{study.equivalence_margin:g}."
+    return (
+        f"Validation loss minus that of {named(study.reference)}, seed by seed (small marks); the dot is the mean "
+        f"{word}, the line its 95 % t interval for one comparison (from three pairs on).{margin}"
+    )
+
+
+def _curves_caption(study: StoredStudy) -> str:
+    if len(study.arms) > MOST_ARMS_WITH_SEEDS:
+        return "Mean validation loss of each arm over its seeds. Crosses are trials that failed."
+    return (
+        "Thin lines are seeds, bold ones the mean of an arm; the band is the 95 % t interval of that mean over seeds "
+        "(from three seeds on). Crosses are trials that failed."
+    )
+
+
+def _final_caption(study: StoredStudy) -> str:
+    if len(study.arms) > MOST_ARMS_WITH_SEEDS:
+        return "The same means, where the arms part."
+    return (
+        "The same lines, where the arms part. The bands hold the variation between seeds, which the paired differences "
+        "remove: bands may overlap where a difference is certain."
+    )
+
+
+def _horizon_caption(reference: str) -> str:
+    return (
+        "Mean validation loss against the horizon n, one line a combination of the other factors, each seed thin where "
+        f"there is one line only. Up to {MOST_SWEEPS_WITH_INTERVALS} lines carry 95 % t intervals over seeds. The band "
+        f"is the reference {reference} with its interval."
+    )
+
+
+def _layers_caption(reference: str, word: str) -> str:
+    return (
+        f"Mean {word} in validation loss to {reference} for each split of the layers into encoder and decoder; blue is "
+        "better. Cells with a verdict of the main table carry it."
+    )
+
+
+def _diagnostics_caption(objective: str) -> str:
+    return (
+        f"What {objective} reported at each evaluation: thin lines are trials, bold ones the mean of an arm. Where a "
+        "quantity falls over decades the axis is logarithmic and the mean geometric. Gains near zero, variances near "
+        "zero or an effective rank near one mean that the objective is met without predicting anything."
+    )

@@ -1,0 +1,68 @@
+"""Which arms form a sweep: those that differ in one configuration key and agree in every other."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from ablations.stored import StoredStudy
+from reports.frames import configuration, identity
+from reports.wording import setting_text
+
+HORIZON = re.compile(r"(objectives?\.(\d+\.)?)?n")
+LAYERS = re.compile(r"(model\.)?layers")
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Arms along one key.
+
+    Attributes:
+        settings: the values of the other keys that vary in the study, by key.
+        points: (value of the key, arm), in ascending order of the values.
+
+    """
+
+    settings: dict[str, Any]
+    points: tuple[tuple[Any, str], ...]
+
+
+def find_key(study: StoredStudy, trials: pd.DataFrame, pattern: re.Pattern[str]) -> str | None:
+    """Return the configuration key that differs between arms and matches `pattern` as a whole."""
+    keys = configuration(study, trials).columns
+    return next((str(key) for key in keys if pattern.fullmatch(str(key))), None)
+
+
+def sweeps(
+    study: StoredStudy, trials: pd.DataFrame, key: str, usable: Callable[[Any], bool] = lambda _: True
+) -> list[Sweep]:
+    """Return the sweeps over `key` with two or more values each; values that are not `usable` are left out."""
+    table = configuration(study, trials)
+    others = [str(column) for column in table.columns if column != key]
+    groups: dict[str, dict[str, tuple[Any, str]]] = {}
+    settings: dict[str, dict[str, Any]] = {}
+    for arm in table.index:
+        value = table.at[arm, key]
+        if not usable(value):
+            continue
+        other = {column: table.at[arm, column] for column in others}
+        groups.setdefault(identity(other), {}).setdefault(identity(value), (value, str(arm)))
+        settings[identity(other)] = other
+    found = {name: points for name, points in groups.items() if len(points) > 1}
+    varying = [column for column in others if len({identity(settings[name][column]) for name in found}) > 1]
+    return [
+        Sweep(
+            settings={column: settings[name][column] for column in varying},
+            points=tuple(sorted(points.values(), key=lambda point: point[0])),
+        )
+        for name, points in found.items()
+    ]
+
+
+def short(settings: dict[str, Any]) -> str:
+    """Return settings in a few words: the last part of each key and its value."""
+    return ", ".join(f"{key.rsplit('.', 1)[-1]} {setting_text(value)}" for key, value in settings.items())

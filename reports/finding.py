@@ -1,0 +1,240 @@
+"""The finding in words: what was asked, with which means, and what may be said of each arm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from ablations.stored import StoredStudy
+from reports import numbers
+from reports.comparisons import Comparison, decimals
+from reports.frames import complete_trials, results
+from reports.statistics import MOST_SEEDS, VERDICT_PAIRS, Verdict, t_interval
+from reports.wording import counted, is_or_are, listed, named, sentence
+
+MOST_NAMES = 4
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line that counts the verdicts, and the sentences of the paragraph below it."""
+
+    headline: str
+    sentences: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """The paragraph."""
+        return " ".join(self.sentences)
+
+
+def find(study: StoredStudy, trials: pd.DataFrame, comparisons: Mapping[str, Comparison]) -> Finding:
+    """Say what the finished trials of a study show; never "better" or "worse" of fewer than five pairs."""
+    trials = complete_trials(study, trials)
+    if not (trials["status"] == "done").any():
+        return Finding(
+            "There is no finding yet: no trial has finished.", (_question(study), _plan(study, trials, comparisons))
+        )
+    groups: dict[Verdict, list[Comparison]] = {}
+    for comparison in comparisons.values():
+        groups.setdefault(comparison.verdict, []).append(comparison)
+    context = _Context(study.equivalence_margin, decimals(comparisons.values()))
+    said = [SENTENCES[kind](groups[kind], context) for kind in SENTENCES if kind in groups]
+    sentences = (
+        _question(study),
+        _plan(study, trials, comparisons),
+        _reference(study, trials),
+        *said,
+        _key(comparisons, groups),
+    )
+    return Finding(_headline(study, groups), tuple(text for text in sentences if text))
+
+
+def _headline(study: StoredStudy, groups: Mapping[Verdict, Sequence[Comparison]]) -> str:
+    reference = named(study.reference)
+    total = sum(len(group) for group in groups.values())
+    if not total:
+        return f"There is only the reference {reference}: nothing is compared."
+    if list(groups) == [Verdict.NO_DATA]:
+        return f"There is no finding yet: no seed has finished in both an arm and the reference {reference}."
+    if total == 1:
+        kind, (only,) = next(iter(groups.items()))
+        return f"{named(only.arm)} {HEADLINES[kind].format(reference=reference)}."
+    counts = [f"{len(groups[kind])} {COUNTS[kind]}" for kind in COUNTS if kind in groups]
+    first, *rest = counts
+    verb = is_or_are(int(first.split()[0]))
+    head, _, tail = first.partition(" ")
+    return f"Of {total} arms compared with {reference}, {listed([f'{head} {verb} {tail}', *rest], most=len(counts))}."
+
+
+HEADLINES = {
+    Verdict.BETTER: "is better than {reference}",
+    Verdict.WORSE: "is worse than {reference}",
+    Verdict.EQUIVALENT: "is equivalent to {reference} within the margin",
+    Verdict.UNDECIDED: "is neither better nor worse than {reference}, as far as these seeds can tell",
+    Verdict.IDENTICAL: "gives the same losses as {reference}, bit by bit",
+    Verdict.EXPLORATORY: "has too few pairs with {reference} for a verdict; the estimate is exploratory",
+    Verdict.VALUES_ONLY: "has too few pairs with {reference} for more than its values",
+    Verdict.NO_DATA: "has no pair with {reference} yet",
+}
+COUNTS = {
+    Verdict.BETTER: "better",
+    Verdict.WORSE: "worse",
+    Verdict.EQUIVALENT: "equivalent within the margin",
+    Verdict.UNDECIDED: "undecided",
+    Verdict.IDENTICAL: "identical to it",
+    Verdict.EXPLORATORY: "exploratory",
+    Verdict.VALUES_ONLY: "shown by values only",
+    Verdict.NO_DATA: "without a pair",
+}
+
+
+def _question(study: StoredStudy) -> str:
+    return sentence(f"Asked: {study.title}") if study.title.strip() else sentence(f"Study {named(study.name)}")
+
+
+def _plan(study: StoredStudy, trials: pd.DataFrame, comparisons: Mapping[str, Comparison]) -> str:
+    tokens = trials.loc[trials["status"] == "done", "tokens"].dropna()
+    low, high = numbers.quantity(float(tokens.min())), numbers.quantity(float(tokens.max()))
+    budget = f", and {low if low == high else f'{low} to {high}'} training tokens a trial" if len(tokens) else ""
+    paired = all(comparison.pairs.proven for comparison in comparisons.values())
+    how = "pairs of one seed that saw the same batches in the same order" if paired else "the two runs of one seed"
+    others = len(study.arms) - 1
+    return (
+        f"Planned: {counted(others, 'arm')} beside the reference {named(study.reference)}, "
+        f"{counted(len(study.seeds), 'seed')} each{budget}; compared by validation loss (next-token cross-entropy "
+        f"without auxiliary terms, nats per token) over {how}."
+    )
+
+
+def _reference(study: StoredStudy, trials: pd.DataFrame) -> str:
+    losses = results(trials, study.reference)
+    if losses.empty:
+        return ""
+    low, high = t_interval(losses) if len(losses) > 2 else (float("nan"), float("nan"))
+    value = numbers.with_half_width(float(losses.mean()), (high - low) / 2)
+    return f"The reference reached {value} ({counted(len(losses), 'seed')})."
+
+
+@dataclass(frozen=True)
+class _Context:
+    """What the sentences of all groups share: the margin of equivalence and the decimals of differences."""
+
+    margin: float
+    decimals: int
+
+
+def _better(group: Sequence[Comparison], context: _Context) -> str:
+    return f"{_names(group, context)} {is_or_are(len(group))} better than the reference."
+
+
+def _worse(group: Sequence[Comparison], context: _Context) -> str:
+    return f"{_names(group, context)} {is_or_are(len(group))} worse than the reference."
+
+
+def _equivalent(group: Sequence[Comparison], context: _Context) -> str:
+    margin = numbers.significant(context.margin)
+    return (
+        f"{_names(group, context)} {is_or_are(len(group))} equivalent to the reference within ±{margin} nats per token."
+    )
+
+
+def _undecided(group: Sequence[Comparison], context: _Context) -> str:
+    effects = [numbers.significant(comparison.smallest_detectable, 2) for comparison in group]
+    low, high = min(effects, key=float), max(effects, key=float)
+    detectable = low if low == high else f"{low} to {high}, by arm,"
+    return (
+        f"{_names(group, context)} {is_or_are(len(group))} undecided: a difference of {detectable} would have been "
+        f"found with 80 % power, and {_seeds_needed(group)} would decide if the estimates hold."
+    )
+
+
+def _seeds_needed(group: Sequence[Comparison]) -> str:
+    needed = [comparison.seeds_to_decide for comparison in group]
+    known = [seeds for seeds in needed if seeds is not None]
+    beyond = f"more than {MOST_SEEDS:,} seeds"
+    if not known:
+        return beyond
+    low, high = min(known), max(known)
+    if len(known) < len(needed):
+        return f"{low} to {beyond}"
+    return f"about {low} seeds" if low == high else f"{low} to {high} seeds"
+
+
+def _identical(group: Sequence[Comparison], _: _Context) -> str:
+    same_runs = [c for c in group if c.pairs.shared == c.pairs.count]
+    idle = [c for c in group if c.pairs.shared < c.pairs.count]
+    texts = []
+    if same_runs:
+        names = listed([named(c.arm) for c in same_runs], MOST_NAMES)
+        texts.append(f"{names} {'means' if len(same_runs) == 1 else 'mean'} the same runs as the reference.")
+    if idle:
+        names = listed([named(c.arm) for c in idle], MOST_NAMES)
+        texts.append(
+            f"{names} {'is' if len(idle) == 1 else 'are'} identical to the reference: losses are bit-equal in every "
+            "pair, so the knob does nothing."
+        )
+    return " ".join(texts)
+
+
+def _exploratory(group: Sequence[Comparison], context: _Context) -> str:
+    return (
+        f"{_names(group, context)} {is_or_are(len(group))} exploratory: with 3 or 4 pairs there is an estimate and "
+        "an interval, and no verdict."
+    )
+
+
+def _values_only(group: Sequence[Comparison], context: _Context) -> str:
+    return (
+        f"{_names(group, context)} {'has' if len(group) == 1 else 'have'} too few independent pairs for an interval: "
+        "the values are shown, and nothing follows from them."
+    )
+
+
+def _no_data(group: Sequence[Comparison], _: _Context) -> str:
+    names = listed([named(c.arm) for c in group], MOST_NAMES)
+    return f"{names} {'has' if len(group) == 1 else 'have'} no seed that has finished on both sides."
+
+
+SENTENCES: dict[Verdict, Callable[[Sequence[Comparison], _Context], str]] = {
+    Verdict.BETTER: _better,
+    Verdict.WORSE: _worse,
+    Verdict.EQUIVALENT: _equivalent,
+    Verdict.UNDECIDED: _undecided,
+    Verdict.IDENTICAL: _identical,
+    Verdict.EXPLORATORY: _exploratory,
+    Verdict.VALUES_ONLY: _values_only,
+    Verdict.NO_DATA: _no_data,
+}
+
+
+def _names(group: Sequence[Comparison], context: _Context) -> str:
+    """Return the arms of a group with their numbers, the largest difference first, and the rest as a count."""
+    ordered = sorted(group, key=lambda comparison: -abs(comparison.mean))
+    return listed([f"{named(comparison.arm)} ({_numbers(comparison, context)})" for comparison in ordered], MOST_NAMES)
+
+
+def _numbers(comparison: Comparison, context: _Context) -> str:
+    text = numbers.difference(comparison.mean, comparison.low, comparison.high, context.decimals)
+    if comparison.verdict is Verdict.EQUIVALENT:
+        return f"{text}, {numbers.equation('p', comparison.p_equivalence_adjusted)}"
+    if comparison.pairs.count >= VERDICT_PAIRS and comparison.verdict is not Verdict.VALUES_ONLY:
+        return f"{text}, {numbers.equation('p', comparison.p_adjusted)}"
+    return f"{text}, {counted(comparison.pairs.count, 'pair')}"
+
+
+def _key(comparisons: Mapping[str, Comparison], groups: Mapping[Verdict, Sequence[Comparison]]) -> str:
+    if not any(comparison.low == comparison.low for comparison in comparisons.values()):
+        return ""
+    word = "paired difference" if all(c.pairs.proven for c in comparisons.values()) else "difference by seed"
+    tested = [kind for kind in (Verdict.BETTER, Verdict.WORSE, Verdict.UNDECIDED, Verdict.EQUIVALENT) if kind in groups]
+    p = ""
+    if tested:
+        kinds = ["t test"] if tested != [Verdict.EQUIVALENT] else []
+        kinds += ["two one-sided tests for equivalence"] if Verdict.EQUIVALENT in tested else []
+        family = next(iter(comparisons.values())).family
+        over = f", adjusted by Holm over {family} comparisons" if family > 1 else ""
+        p = f", and p ({'; '.join(kinds)}{over})"
+    return f"In parentheses: the mean {word} to the reference with its 95 % t interval{p}."

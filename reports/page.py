@@ -1,0 +1,73 @@
+"""The page of a study: one HTML file that needs nothing else, neither a network nor a server."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+
+import yaml
+from markupsafe import Markup
+
+from ablations.stored import StoredStudy
+from reports.figures.style import COLUMN_WIDTH
+from reports.finding import Finding
+from reports.records import Records, summary
+from reports.table import Table
+from reports.table_formats import ENVIRONMENT, to_html
+from reports.warnings import StudyWarning
+
+
+@dataclass(frozen=True)
+class PageFigure:
+    """A figure as it stands in the page; `width` in inches, of the file."""
+
+    name: str
+    title: str
+    caption: str
+    image: Markup
+    width: float
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether it takes both columns of a paper, and so the whole width of the page."""
+        return self.width > COLUMN_WIDTH
+
+
+@dataclass(frozen=True)
+class Page:
+    """All that a page shows."""
+
+    study: StoredStudy
+    finding: Finding
+    warnings: tuple[StudyWarning, ...]
+    tables: Mapping[str, Table]
+    figures: tuple[PageFigure, ...]
+    records: Records
+
+
+def render(page: Page) -> str:
+    """Return the page as HTML.
+
+    Every text from the study is escaped, and the one script is named by its hash in the page's content policy, so that
+    a name in a study cannot run anything even if it were not.
+    """
+    style, script = _part("page.css"), _part("page.js")
+    return str(
+        ENVIRONMENT.get_template("page.html").render(
+            page=page,
+            study=page.study,
+            table=lambda name: to_html(page.tables[name]),
+            base=yaml.safe_dump(page.study.base, sort_keys=False, allow_unicode=True),
+            provenance=summary(page.records),
+            style=Markup(style),
+            script=Markup(script),
+            script_hash=base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii"),
+        )
+    )
+
+
+def _part(name: str) -> str:
+    return resources.files("reports").joinpath("templates", name).read_text(encoding="utf-8")

@@ -1,0 +1,268 @@
+"""What a reader must know before the finding: everything that weakens it, in plain sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from ablations.stored import StoredStudy
+from reports import numbers
+from reports.collapse import Symptom, first_and_last, symptoms
+from reports.comparisons import Comparison, bit_equal_arms
+from reports.frames import complete_curves, complete_trials, results
+from reports.statistics import EXPLORATORY_PAIRS, VERDICT_PAIRS, Verdict
+from reports.wording import counted, is_or_are, listed, named, sentence
+
+SIZE_TOLERANCE = 0.05
+"""Arms whose inference parameters differ by more than this share from the reference's are not of equal size."""
+MOST_ARMS_IN_FULL = 3
+FALLEN = "Its loss falls this way without predicting anything, and little of it is left to learn from."
+FALLING = "Part of the fall of its loss is shrinking, not learning."
+
+
+@dataclass(frozen=True)
+class StudyWarning:
+    """One warning: its kind (pairing, identical, collapse, failed, unfinished, seeds, budget, size) and its words."""
+
+    kind: str
+    text: str
+
+
+def study_warnings(
+    study: StoredStudy, trials: pd.DataFrame, curves: pd.DataFrame, comparisons: Mapping[str, Comparison]
+) -> list[StudyWarning]:
+    """Return all warnings of a study, the gravest first."""
+    trials, curves = complete_trials(study, trials), complete_curves(study, curves)
+    return [
+        *_failed_pairing(comparisons),
+        *_identical(study, trials),
+        *_idle_seeds(comparisons),
+        *_collapse(study, curves),
+        *_failures(study, trials),
+        *_unfinished(study, trials),
+        *_too_few_seeds(study, comparisons),
+        *_different_budget(trials),
+        *_different_size(study),
+    ]
+
+
+def _failed_pairing(comparisons: Mapping[str, Comparison]) -> Iterator[StudyWarning]:
+    unproven = [c.pairs for c in comparisons.values() if c.pairs.count and not c.pairs.proven]
+    if unproven:
+        shares = [f"{named(pairs.arm)} ({pairs.same_batches} of {pairs.count})" for pairs in unproven]
+        yield StudyWarning(
+            "pairing",
+            f"The comparison with {named(unproven[0].reference)} is not proven to be paired for {listed(shares)}; in "
+            "parentheses, the seeds whose two sides provably saw the same batches in the same order. These differences "
+            "are taken seed by seed, but are not called paired.",
+        )
+
+
+def _identical(study: StoredStudy, trials: pd.DataFrame) -> Iterator[StudyWarning]:
+    for names in bit_equal_arms(study, trials):
+        seeds = len(results(trials, names[0]))
+        yield StudyWarning(
+            "identical",
+            f"{listed([named(name) for name in names])} have bit-equal validation losses in all "
+            f"{counted(seeds, 'finished seed')}: the knob between them does nothing.",
+        )
+
+
+def _idle_seeds(comparisons: Mapping[str, Comparison]) -> Iterator[StudyWarning]:
+    idle = [named(c.arm) for c in comparisons.values() if c.pairs.seed_is_idle]
+    if idle:
+        yield StudyWarning(
+            "seeds",
+            f"Every seed gave the same loss in {listed(idle)} and in the reference: the seed does not reach the run, "
+            "and the pairs are one observation repeated.",
+        )
+    constant = [
+        named(c.arm)
+        for c in comparisons.values()
+        if c.pairs.count > 1 and c.verdict not in (Verdict.IDENTICAL, Verdict.VALUES_ONLY) and c.deviation == 0
+    ]
+    if constant:
+        yield StudyWarning(
+            "seeds",
+            f"The difference of {listed(constant)} to the reference is the same in every seed, to the last bit; the t "
+            "test assumes that it varies.",
+        )
+
+
+def _collapse(study: StoredStudy, curves: pd.DataFrame) -> Iterator[StudyWarning]:
+    found: dict[tuple[str, bool], dict[str, list[Symptom]]] = {}
+    for symptom in symptoms(study, curves):
+        found.setdefault((symptom.objective, symptom.severe), {}).setdefault(symptom.arm, []).append(symptom)
+    for (objective, severe), by_arm in found.items():
+        if not severe:  # an arm that has collapsed needs no second sentence
+            by_arm = {arm: parts for arm, parts in by_arm.items() if arm not in found.get((objective, True), {})}
+        verb = "collapsed" if severe else "is shrinking"
+        ending = FALLEN if severe else FALLING
+        for arms in _in_full_or_together(by_arm):
+            parts = "; ".join(_fall([part for part in by_arm[arms[0]] if part.severe == severe]))
+            share = by_arm[arms[0]][0]
+            where = f"In {listed([named(arm) for arm in arms])}"
+            if len(arms) == 1:
+                loss = _loss_fall(curves, arms[0], objective)
+                yield StudyWarning(
+                    "collapse",
+                    f"{where} the objective {objective} {verb} in {share.trials} of {counted(share.of, 'trial')}: "
+                    f"{parts}{loss}. {ending}",
+                )
+            else:
+                together = [symptom for arm in arms for symptom in by_arm[arm]]
+                yield StudyWarning(
+                    "collapse",
+                    f"{where} ({counted(len(arms), 'arm')}) the objective {objective} {verb}: "
+                    f"{'; '.join(_common_fall(together, len(arms)))}. {ending}",
+                )
+
+
+def _in_full_or_together(by_arm: Mapping[str, list[Symptom]]) -> list[list[str]]:
+    arms = list(by_arm)
+    return [[arm] for arm in arms] if len(arms) <= MOST_ARMS_IN_FULL else [arms]
+
+
+def _fall(parts: list[Symptom]) -> list[str]:
+    return [
+        f"{_quantity(part.metric)} fell from {numbers.significant(part.start, 2)} to {numbers.significant(part.end, 2)}"
+        for part in parts
+    ]
+
+
+def _common_fall(parts: list[Symptom], arms: int) -> list[str]:
+    texts = []
+    for metric in dict.fromkeys(part.metric for part in parts):
+        ends = [part.end for part in parts if part.metric == metric]
+        starts = [part.start for part in parts if part.metric == metric]
+        share = "" if len(ends) == arms else f" in {counted(len(ends), 'arm')}"
+        texts.append(f"{_quantity(metric)} fell from {_range(starts)} to {_range(ends)}{share}")
+    return texts
+
+
+def _range(values: list[float]) -> str:
+    low, high = numbers.significant(min(values), 2), numbers.significant(max(values), 2)
+    return low if low == high else f"between {low} and {high}"
+
+
+def _loss_fall(curves: pd.DataFrame, arm: str, objective: str) -> str:
+    column = f"{objective}/loss"
+    if column not in curves:
+        return ""
+    ends = first_and_last(curves[curves["arm"] == arm], column).median()
+    if not np.isfinite(ends[["first", "last"]].to_numpy(dtype=float)).all():
+        return ""
+    return f"; its loss went from {numbers.significant(ends['first'], 2)} to {numbers.significant(ends['last'], 2)}"
+
+
+def _quantity(metric: str) -> str:
+    side, _, rest = metric.partition("_")
+    if side in ("prediction", "target") and rest:
+        if rest == "gain":
+            return f"the mean |gain| of the {side}'s norm"
+        return f"the {rest.replace('_', ' ')} of the {side}"
+    return f"its {metric.replace('_', ' ')}"
+
+
+def _failures(study: StoredStudy, trials: pd.DataFrame) -> Iterator[StudyWarning]:
+    failed = trials[trials["status"] == "failed"]
+    if failed.empty:
+        return
+    parts = []
+    for arm, rows in failed.groupby("arm", sort=False):
+        kinds = rows["failure"].fillna("failed").astype(str).value_counts(sort=False)
+        counts = listed([f"{count} {kind}" for kind, count in kinds.items()])
+        parts.append(f"{named(str(arm))} ({counts}; {_seeds(list(rows['seed']))})")
+    # An arm without a reference beside it loses its pair all the same, so pairs are counted by seed of every arm.
+    pairs = sum(
+        1
+        for arm in study.arms
+        if arm.name != study.reference
+        for seed in arm.trials
+        if _has_failed(failed, arm.name, seed) or _has_failed(failed, study.reference, seed)
+    )
+    distinct = failed["trial"].nunique()
+    yield StudyWarning(
+        "failed",
+        f"{counted(distinct, 'trial')} of {trials['trial'].nunique()} failed: {listed(parts, most=6)}. "
+        f"{counted(pairs, 'pair')} {'was' if pairs == 1 else 'were'} removed with {'it' if distinct == 1 else 'them'}; "
+        "nothing is imputed.",
+    )
+
+
+def _has_failed(failed: pd.DataFrame, arm: str, seed: int) -> bool:
+    return bool(((failed["arm"] == arm) & (failed["seed"] == seed)).any())
+
+
+def _seeds(seeds: list[int]) -> str:
+    return f"{'seed' if len(seeds) == 1 else 'seeds'} {listed([str(seed) for seed in seeds], most=8)}"
+
+
+def _unfinished(study: StoredStudy, trials: pd.DataFrame) -> Iterator[StudyWarning]:
+    distinct = trials.drop_duplicates("trial")
+    counts = distinct["status"].value_counts()
+    running, pending = int(counts.get("running", 0)), int(counts.get("pending", 0))
+    if not running + pending:
+        return
+    waiting = trials[trials["status"].isin(["running", "pending"])]
+    arms = [named(str(arm)) for arm in dict.fromkeys(waiting["arm"])]
+    parts = [f"{running} running" if running else "", f"{pending} not started" if pending else ""]
+    yield StudyWarning(
+        "unfinished",
+        f"The study is not finished: {int(counts.get('done', 0))} of {counted(len(distinct), 'trial')} done, "
+        f"{listed([part for part in parts if part])}. Missing are trials of {listed(arms)}. "
+        "The same command runs what is missing; verdicts may still change.",
+    )
+    if not len(results(trials, study.reference)):
+        yield StudyWarning(
+            "unfinished", f"The reference {named(study.reference)} has no finished trial: nothing can be compared yet."
+        )
+
+
+def _too_few_seeds(study: StoredStudy, comparisons: Mapping[str, Comparison]) -> Iterator[StudyWarning]:
+    if len(study.seeds) < VERDICT_PAIRS:
+        given = "what follows is exploratory" if len(study.seeds) >= EXPLORATORY_PAIRS else "only values are shown"
+        yield StudyWarning(
+            "seeds",
+            f"Planned with {counted(len(study.seeds), 'seed')}. No arm is called better or worse on fewer than "
+            f"{VERDICT_PAIRS}: {given}.",
+        )
+        return
+    short = [c.pairs for c in comparisons.values() if c.pairs.count < VERDICT_PAIRS]
+    if short:
+        parts = [f"{named(pairs.arm)} ({counted(pairs.count, 'pair')})" for pairs in short]
+        yield StudyWarning(
+            "seeds", f"Too few pairs for a verdict, which needs {VERDICT_PAIRS}: {listed(parts, most=6)}."
+        )
+
+
+def _different_budget(trials: pd.DataFrame) -> Iterator[StudyWarning]:
+    means = trials[trials["status"] == "done"].groupby("arm", sort=False)["tokens"].mean().dropna()
+    tokens = {str(arm): float(count) for arm, count in means.items()}
+    if len(set(tokens.values())) > 1:
+        low, high = min(tokens, key=lambda arm: tokens[arm]), max(tokens, key=lambda arm: tokens[arm])
+        yield StudyWarning(
+            "budget",
+            f"The arms were not trained on equally many tokens: {named(low)} on {numbers.quantity(tokens[low])}, "
+            f"{named(high)} on {numbers.quantity(tokens[high])}.",
+        )
+
+
+def _different_size(study: StoredStudy) -> Iterator[StudyWarning]:
+    reference = study.arm(study.reference).inference_parameters
+    others = [arm for arm in study.arms if reference and abs(arm.inference_parameters / reference - 1) > SIZE_TOLERANCE]
+    if others:
+        parts = [
+            f"{named(arm.name)} ({numbers.fixed(100 * (arm.inference_parameters / reference - 1), 1, sign=True)} %)"
+            for arm in others
+        ]
+        yield StudyWarning(
+            "size",
+            sentence(
+                f"Not of the reference's size at inference (±{100 * SIZE_TOLERANCE:.0f} % or more of its "
+                f"{numbers.whole(reference)} parameters) {is_or_are(len(others))} {listed(parts)}"
+            ),
+        )

@@ -1,0 +1,97 @@
+"""From a study and its frames to the files of a report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from ablations.stored import StoredStudy
+from deepsight.errors import UserError
+from deepsight.files import atomic_path, write_text
+from reports import images, tables
+from reports.comparisons import compare
+from reports.figures.catalogue import all_figures
+from reports.finding import find
+from reports.frames import complete_curves, complete_trials
+from reports.main_table import main_table
+from reports.page import Page, PageFigure, render
+from reports.records import Records
+from reports.table import Table
+from reports.table_formats import to_csv, to_latex, to_markdown
+from reports.warnings import study_warnings
+
+INDEX = "index.html"
+
+
+def write_report(study: StoredStudy, trials: pd.DataFrame, curves: pd.DataFrame, records: Records, out: Path) -> Path:
+    """Write page, tables and figures into `out` and return the page's path; the same input gives the same bytes.
+
+    Each file appears whole; the page comes last, and then what an earlier report left in `out`/tables and `out`/figures
+    goes.
+
+    Raises:
+        UserError: the files cannot be written.
+
+    """
+    trials, curves = complete_trials(study, trials), complete_curves(study, curves)
+    comparisons = compare(study, trials)
+    all_tables = {
+        table.name: table
+        for table in (
+            main_table(study, trials, comparisons),
+            tables.failures(study, trials),
+            tables.ledger(study, trials),
+            tables.pairing(study, trials, comparisons),
+            tables.configuration_differences(study, trials),
+            tables.every_trial(study, trials, records),
+        )
+        if table is not None
+    }
+    try:
+        kept = [file for table in all_tables.values() for file in _write_table(table, out / "tables")]
+        page_figures, figure_files = _write_figures(study, trials, curves, out / "figures")
+        page = Page(
+            study=study,
+            finding=find(study, trials, comparisons),
+            warnings=tuple(study_warnings(study, trials, curves, comparisons)),
+            tables=all_tables,
+            figures=tuple(page_figures),
+            records=records,
+        )
+        write_text(out / INDEX, render(page))
+        _remove_others(out, {*kept, *figure_files})
+    except OSError as error:
+        raise UserError(f"{out}: the report cannot be written here: {error.strerror or error}") from error
+    return out / INDEX
+
+
+def _write_table(table: Table, folder: Path) -> list[Path]:
+    contents = {"csv": to_csv(table), "md": to_markdown(table), "tex": to_latex(table)}
+    files = [folder / f"{table.name}.{ending}" for ending in contents]
+    for file, content in zip(files, contents.values(), strict=True):
+        write_text(file, content)
+    return files
+
+
+def _write_figures(
+    study: StoredStudy, trials: pd.DataFrame, curves: pd.DataFrame, folder: Path
+) -> tuple[list[PageFigure], list[Path]]:
+    shown, files = [], []
+    for drawn in all_figures(study, trials, curves):
+        svg, png = images.to_svg(drawn.figure), images.to_png(drawn.figure)
+        write_text(folder / f"{drawn.name}.svg", svg)
+        with atomic_path(folder / f"{drawn.name}.png") as temporary:
+            temporary.write_bytes(png)
+        files += [folder / f"{drawn.name}.{ending}" for ending in ("svg", "png")]
+        image = images.for_page(drawn.name, svg, png, f"{drawn.title}. {drawn.caption}")
+        shown.append(PageFigure(drawn.name, drawn.title, drawn.caption, image, float(drawn.figure.get_figwidth())))
+        drawn.figure.clear()
+    return shown, files
+
+
+def _remove_others(out: Path, kept: set[Path]) -> None:
+    for pattern in ("tables/*.csv", "tables/*.md", "tables/*.tex", "figures/*.svg", "figures/*.png"):
+        for file in out.glob(pattern):
+            if file not in kept:
+                file.unlink()

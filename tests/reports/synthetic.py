@@ -1,0 +1,259 @@
+"""Studies that never ran: plans and frames as `ablations` would give them, with known truths inside."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ablations.stored import StoredArm, StoredStudy
+from reports.records import Records
+
+STEPS = (0, 20, 40, 80, 120, 160, 200, 240, 280, 300)
+TOKENS_A_STEP = 4096
+
+
+def digest(*parts: object) -> str:
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def study_of(
+    arms: Mapping[str, Mapping[str, Any]],
+    reference: str,
+    seeds: int = 5,
+    *,
+    title: str = "Does the future loss help?",
+    margin: float = 0.005,
+    factors: Mapping[str, list[Any]] | None = None,
+    parameters: Mapping[str, int] | None = None,
+    training_parameters: Mapping[str, int] | None = None,
+    name: str = "demo",
+) -> StoredStudy:
+    stored = [
+        StoredArm(
+            name=arm,
+            settings=dict(settings),
+            trials={seed: digest(dict(settings), seed) for seed in range(seeds)},
+            inference_parameters=(parameters or {}).get(arm, 1_180_672),
+            training_parameters=(training_parameters or {}).get(arm, 0),
+            flops_per_token=7_000_000,
+        )
+        for arm, settings in arms.items()
+    ]
+    return StoredStudy(
+        name=name,
+        title=title,
+        reference=reference,
+        design="grid" if factors else "arms",
+        seeds=list(range(seeds)),
+        equivalence_margin=margin,
+        factors=dict(factors or {}),
+        arms=stored,
+        skipped=[],
+        base={"preset": "tiny", "data": {"corpus": "pydocs", "tokenizer": "bpe:2048"}, "training": {"steps": 300}},
+        command="deepsight ablate demo --out runs/demo",
+    )
+
+
+def trials_of(study: StoredStudy, losses: Mapping[str, Sequence[float]]) -> pd.DataFrame:
+    """Trials in which arm `a` reached losses[a][i] with its i-th seed; NaN diverged, what is absent is pending."""
+    keys = list(dict.fromkeys(key for arm in study.arms for key in arm.settings))
+    rows = []
+    for arm in study.arms:
+        for position, (seed, trial) in enumerate(arm.trials.items()):
+            values = losses.get(arm.name, ())
+            loss = values[position] if position < len(values) else None
+            status = "pending" if loss is None else "failed" if math.isnan(loss) else "done"
+            done = status == "done"
+            rows.append(
+                {
+                    "trial": trial,
+                    "arm": arm.name,
+                    "seed": seed,
+                    "status": status,
+                    "failure": "diverged" if status == "failed" else None,
+                    "failure_message": "the loss is not finite at step 120" if status == "failed" else None,
+                    "train_loss": loss - 0.1 if done else None,
+                    "validation_loss": loss if done else None,
+                    "bits_per_byte": loss / math.log(2) / 3.4 if done else None,
+                    "inference_parameters": arm.inference_parameters,
+                    "training_parameters": arm.training_parameters,
+                    "flops_per_token": arm.flops_per_token,
+                    "tokens": TOKENS_A_STEP * STEPS[-1] if done else None,
+                    "seconds": 31.5 if done else None,
+                    "peak_memory": 640 * 2**20 if done else None,
+                    "initial_digest": digest("initial", arm.inference_parameters, seed) if done else None,
+                    "batch_digest": digest("batches", seed) if done else None,
+                    **{key: arm.settings.get(key) for key in keys},
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def curves_of(
+    study: StoredStudy,
+    trials: pd.DataFrame,
+    collapse: Mapping[str, bool] | None = None,
+    steps: Sequence[int] = STEPS,
+) -> pd.DataFrame:
+    """Curves that fall to each trial's loss; arms in `collapse` also carry the diagnostics of `future_context`."""
+    generator = np.random.default_rng(7)
+    rows = []
+    for trial in trials.itertuples():
+        if trial.status == "pending":
+            continue
+        end = trial.validation_loss if trial.status == "done" else 4.4
+        reached = [step for step in steps if trial.status == "done" or step <= 120]
+        for step in reached:
+            share = step / steps[-1]
+            loss = end + (7.6 - end) * math.exp(-5 * share) - (7.6 - end) * math.exp(-5) * share
+            loss += generator.normal(0, 0.004) * (step != steps[-1])
+            if trial.status == "failed" and step == 120:
+                loss = 40.0
+            row = {
+                "trial": trial.trial,
+                "arm": trial.arm,
+                "seed": trial.seed,
+                "step": step,
+                "tokens": step * TOKENS_A_STEP,
+                "seconds": 0.1 * step,
+                "train_loss": loss - 0.1,
+                "validation_loss": loss,
+                "bits_per_byte": loss / math.log(2) / 3.4,
+            }
+            if collapse is not None and trial.arm in collapse:
+                row |= diagnostics(share, generator, collapses=collapse[trial.arm])
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def diagnostics(share: float, generator: np.random.Generator, *, collapses: bool) -> dict[str, float]:
+    def noisy(value: float) -> float:
+        return value * math.exp(generator.normal(0, 0.05))
+
+    speed = 3.5 if collapses else 0.1
+    gain = math.exp(-speed * share)
+    return {
+        "future_context/loss": noisy(1.8 * gain**2 + (0 if collapses else -0.9 * share)),
+        "future_context/prediction_gain": noisy(gain) if collapses else math.nan,
+        "future_context/target_gain": noisy(gain**1.4) if collapses else math.nan,
+        "future_context/prediction_variance": noisy(gain**2),
+        "future_context/target_variance": noisy(gain**2.8 if collapses else 1.0),
+        "future_context/prediction_effective_rank": noisy(40 + 20 * share),
+        "future_context/target_effective_rank": noisy(55 - 15 * share),
+    }
+
+
+def seed_losses(base: float, effect: float, seeds: int, *, spread: float = 0.02, noise: float = 0.004) -> list[float]:
+    """Losses whose seeds move together: one deviation for a seed in every arm, and a little noise of the arm's own."""
+    common = np.random.default_rng(11).normal(0, spread, 64)[:seeds]
+    own = np.random.default_rng(abs(int(effect * 1e6)) + 13).normal(0, noise, 64)[:seeds]
+    return [float(value) for value in base + effect + common + own]
+
+
+def records_of(trials: pd.DataFrame) -> Records:
+    ids = frozenset(trials["trial"])
+    return Records(ids, {trial: {"device": "a processor", "threads": 1} for trial in sorted(ids)})
+
+
+def four_arms(seeds: int = 5) -> tuple[StoredStudy, pd.DataFrame, pd.DataFrame]:
+    """The demo: one arm better, one undecided, one worse, and the published objective collapsing."""
+    study = study_of(
+        {
+            "baseline": {"model.architecture": "baseline"},
+            "DeepSight without objective": {"model.architecture": "deepsight"},
+            "DeepSight, future loss as published": {"model.architecture": "deepsight", "objective.norm_affine": True},
+            "DeepSight, future loss without gains": {"model.architecture": "deepsight", "objective.norm_affine": False},
+        },
+        "baseline",
+        seeds,
+        title="Does the published future loss help, against a parameter-matched decoder-only baseline?",
+        parameters={"baseline": 1_190_272},
+        training_parameters={"DeepSight, future loss as published": 512},
+    )
+    published, fixed = study.arms[2].name, study.arms[3].name
+    trials = trials_of(
+        study,
+        {
+            "baseline": seed_losses(4.012, 0, seeds),
+            "DeepSight without objective": seed_losses(4.012, 0.021, seeds),
+            published: seed_losses(4.012, 0.001, seeds, noise=0.012),
+            fixed: seed_losses(4.012, -0.019, seeds),
+        },
+    )
+    return study, trials, curves_of(study, trials, {published: True, fixed: False})
+
+
+def grid(seeds: int = 5) -> tuple[StoredStudy, pd.DataFrame, pd.DataFrame]:
+    """Horizon × layer split × aggregator, the arm without objective and the baseline: 20 arms."""
+    arms: dict[str, dict[str, Any]] = {"baseline": {"model.architecture": "baseline"}, "no future loss": {}}
+    losses = {"baseline": seed_losses(4.0, 0, seeds), "no future loss": seed_losses(4.0, 0.01, seeds)}
+    for horizon in (3, 11, 26):
+        for layers in ([2, 2], [3, 1], [1, 3]):
+            for aggregator in ("average", "decay"):
+                name = f"n={horizon} layers={layers} aggregator={aggregator}"
+                arms[name] = {"objective.n": horizon, "model.layers": layers, "objective.aggregator": aggregator}
+                effect = -0.02 + 0.0015 * abs(horizon - 11) + 0.01 * (layers[1] - 2) - 0.004 * (aggregator == "decay")
+                losses[name] = seed_losses(4.0, effect + 1e-5 * len(arms), seeds)
+    study = study_of(
+        arms,
+        "baseline",
+        seeds,
+        name="horizon",
+        title="Which horizon, split and aggregator?",
+        factors={
+            "objective.n": [3, 11, 26],
+            "model.layers": [[2, 2], [3, 1], [1, 3]],
+            "objective.aggregator": ["average", "decay"],
+        },
+    )
+    trials = trials_of(study, losses)
+    return study, trials, curves_of(study, trials, {name: True for name in arms if name.startswith("n=")})
+
+
+def half_finished() -> tuple[StoredStudy, pd.DataFrame, pd.DataFrame]:
+    """Some trials done, one diverged, one running, the rest not started; one arm without any."""
+    study, _, _ = four_arms()
+    names = [arm.name for arm in study.arms]
+    trials = trials_of(
+        study,
+        {
+            names[0]: seed_losses(4.012, 0, 4),
+            names[1]: [*seed_losses(4.012, 0.02, 3), math.nan],
+            names[2]: seed_losses(4.012, -0.01, 2),
+        },
+    )
+    running = (trials["arm"] == names[2]) & (trials["seed"] == 2)
+    trials.loc[running, "status"] = "running"
+    curves = curves_of(study, trials[~running], {names[2]: True}, STEPS)
+    started = curves_of(
+        study, trials[running].assign(validation_loss=4.0, status="failed"), {names[2]: True}, STEPS[:5]
+    )
+    started = started.assign(validation_loss=started["validation_loss"].where(started["validation_loss"] < 10))
+    return study, trials, pd.concat([curves, started], ignore_index=True)
+
+
+HOSTILE_NAMES = (
+    "<script>document.title='owned'</script>",
+    "a long name of an arm that says everything there is to say about it " * 3,
+    '100 % of $x_{1}$ & more \\ #1 | `code` *star* “quoted” "double" --!><img src=x onerror=alert(1)>',
+    "line one\nline two\tand a tab",
+)
+
+
+def hostile() -> tuple[StoredStudy, pd.DataFrame, pd.DataFrame]:
+    """Names that try to be markup, formulas or pages long."""
+    arms: dict[str, dict[str, Any]] = {
+        name: {"model.architecture": name, "objective.n": position} for position, name in enumerate(HOSTILE_NAMES)
+    }
+    study = study_of(arms, HOSTILE_NAMES[0], title="<b>Which</b> {{ name }}?", name="</title><script>alert(1)</script>")
+    losses = {name: seed_losses(4, -0.02 * position, 5) for position, name in enumerate(HOSTILE_NAMES)}
+    losses[HOSTILE_NAMES[3]][2] = math.nan
+    trials = trials_of(study, losses)
+    trials.loc[trials["status"] == "failed", "failure_message"] = "<img src=x onerror=alert(2)> & more"
+    curves = curves_of(study, trials, dict.fromkeys(HOSTILE_NAMES[1:], True))
+    return study, trials, curves.rename(columns={"future_context/loss": "<i>plug-in/../x</i>/loss"})

@@ -1,0 +1,137 @@
+"""The same table as CSV, Markdown, LaTeX and HTML, whatever stands in its cells."""
+
+from __future__ import annotations
+
+import html.parser
+import io
+import json
+import re
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reports import table_formats
+from reports.table import Cell, Column, Table
+
+
+def table(*texts: str, strong: bool = False) -> Table:
+    rows = tuple((Cell(text, strong=strong), Cell("−0.5 ± 0.1", key=-0.5)) for text in texts)
+    data = pd.DataFrame({"arm": list(texts), "value": [[1, 2]] * len(texts)})
+    columns = (Column("arm"), Column("value", numeric=True))
+    return Table("example_table", "A caption.", columns, rows, ("A note: 5 %.",), data)
+
+
+def test_latex_is_a_booktabs_table() -> None:
+    lines = table_formats.to_latex(table("a", "b", strong=True)).splitlines()
+    assert lines == [
+        r"% needs \usepackage{booktabs}",
+        r"\begin{table}",
+        r"\centering",
+        r"\caption{A caption. A note: 5 \%.}",
+        r"\label{tab:example-table}",
+        r"\begin{tabular}{lr}",
+        r"\toprule",
+        r"arm & value \\",
+        r"\midrule",
+        r"\textbf{a} & $-$0.5 $\pm$ 0.1 \\",
+        r"\textbf{b} & $-$0.5 $\pm$ 0.1 \\",
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\end{table}",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "latex"),
+    [
+        ("100 % & more", r"100 \% \& more"),
+        ("a_b^c~d", r"a\_b\textasciicircum{}c\textasciitilde{}d"),
+        (r"\input{x}", r"\textbackslash{}input\{x\}"),
+        ("$x$ #1", r"\$x\$ \#1"),
+        ("two\nlines", "two lines"),
+        ("[2, 2]", "[2, 2]"),
+        ("2ⁿ and 10⁻⁵", "2$^{n}$ and 10$^{-}$$^{5}$"),
+        ("<b>|", r"\textless{}b\textgreater{}\textbar{}"),
+    ],
+)
+def test_latex_escapes(text: str, latex: str) -> None:
+    assert table_formats.latex_escape(text) == latex
+
+
+@given(st.text(alphabet=st.characters(codec="ascii")))
+def test_no_text_leaves_latex_unbalanced_or_commanding(text: str) -> None:
+    escaped = table_formats.latex_escape(text)
+    known = r"\\(textbackslash|textasciitilde|textasciicircum|textless|textgreater|textbar)\{\}"
+    rest = re.sub(known, "", escaped)
+    rest = re.sub(r"\\[&%$#_{}]", "", rest)
+    assert not re.search(r"[\\&%$#_{}~^<>|\"\n]", rest)
+
+
+def test_a_cell_in_brackets_is_no_option_of_the_line_before() -> None:
+    assert r"{[2, 2]} & " in table_formats.to_latex(table("[2, 2]"))
+
+
+def test_long_texts_are_set_as_paragraphs() -> None:
+    assert r"{p{0.25\linewidth}r}" in table_formats.to_latex(table("word " * 20))
+
+
+def test_markdown() -> None:
+    assert table_formats.to_markdown(table("a|b", "<i>*x*</i>")).splitlines() == [
+        "**A caption.**",
+        "",
+        "| arm | value |",
+        "| :--- | ---: |",
+        r"| a\|b | −0.5 ± 0.1 |",
+        r"| &lt;i&gt;\*x\*&lt;/i&gt; | −0.5 ± 0.1 |",
+        "",
+        "A note: 5 %.",
+    ]
+
+
+@given(st.text())
+def test_any_text_stays_in_its_markdown_cell(text: str) -> None:
+    line = table_formats.to_markdown(table(text)).split("\n")[4]
+    assert len(re.findall(r"(?<!\\)(?:\\\\)*\|", line)) == 3
+
+
+def test_csv_is_the_data_and_lists_are_json() -> None:
+    frame = pd.read_csv(io.StringIO(table_formats.to_csv(table('a,"b"\nc'))))
+    assert frame["arm"].tolist() == ['a,"b"\nc']
+    assert json.loads(frame["value"][0]) == [1, 2]
+
+
+class Text(html.parser.HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.texts: list[str] = []
+
+    def handle_starttag(self, tag: str, attributes: object) -> None:
+        self.tags.add(tag)
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+@given(st.text(alphabet=st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"])))
+def test_any_text_stays_text_in_html(text: str) -> None:
+    parser = Text()
+    parser.feed(str(table_formats.to_html(table(text, strong=True))))
+    assert parser.tags <= {"table", "caption", "span", "thead", "tbody", "tr", "th", "td", "button", "strong"}
+    assert text in "".join(parser.texts)
+
+
+def test_html_carries_what_the_page_sorts_by() -> None:
+    fragment = table_formats.to_html(table("a"))
+    assert '<td class="number" data-key="-0.5">−0.5\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}0.1</td>' in fragment
+    assert '<table id="example_table" class="sortable">' in fragment
+
+
+@pytest.mark.parametrize(
+    ("text", "tied"),
+    [("at 5 %.", "at 5\xa0%."), ("p = 0.02", "p\xa0=\xa00.02"), ("p < 0.1", "p\xa0<\xa00.1"), ("5 seeds", "5 seeds")],
+)
+def test_units_stay_with_their_numbers(text: str, tied: str) -> None:
+    assert table_formats.tied(text) == tied
