@@ -1,0 +1,43 @@
+"""The command line: `deepsight COMMAND`. Nothing heavy is imported before a command runs."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from deepsight.cli.ablate import ablate
+from deepsight.cli.convert import convert
+from deepsight.cli.generate import generate
+from deepsight.cli.model import model
+from deepsight.cli.report import report
+from deepsight.cli.train import train
+
+app = typer.Typer(
+    name="deepsight",
+    help="Train and compare language models whose objectives look past the next token.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("train")(train)
+app.command("ablate")(ablate)
+app.command("report")(report)
+app.command("model")(model)
+app.command("generate")(generate)
+app.command("convert")(convert)
+
+
+def main() -> None:
+    """Run the command line; an error that a person can mend is one sentence and exit code 2."""
+    from deepsight.errors import UserError
+
+    try:
+        app()
+    except UserError as error:
+        typer.secho(f"Error: {error}", err=True, fg=typer.colors.RED)
+        sys.exit(2)
+    except BrokenPipeError:
+        # The reader of a pipe has gone; there is nobody to tell.
+        sys.stderr.close()
+        sys.exit(1)

@@ -1,0 +1,53 @@
+"""What the commands share: options, and how an error is said."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Plugins = Annotated[
+    list[Path] | None,
+    typer.Option("--plugin", metavar="FILE.py", help="A Python file that registers components; may be repeated."),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change one value, such as training.steps=500; may be repeated."),
+]
+
+
+def load_plugins(plugins: Sequence[Path] | None) -> list[Path]:
+    """Load plug-in files and return them as a list."""
+    from deepsight.plug_ins import load_plugins as load
+
+    files = list(plugins or [])
+    load(files)
+    return files
+
+
+def parsed_settings(settings: Sequence[str] | None) -> dict[str, Any]:
+    """Return dotted key → value from KEY=VALUE texts; values are read as YAML.
+
+    Raises:
+        UserError: a text has no equals sign, or its value is no YAML.
+
+    """
+    from deepsight.errors import UserError
+    from deepsight.yaml_files import parse_yaml
+
+    found = {}
+    for text in settings or []:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise UserError(f"--set {text}: write it as key=value, such as training.steps=500")
+        found[key.strip()] = parse_yaml(value, f"--set {key}")
+    return found
+
+
+def quoted_command(*words: str) -> str:
+    """Return a command line that a shell reads back as these words."""
+    import shlex
+
+    return shlex.join(words)

@@ -1,0 +1,31 @@
+"""`deepsight generate`: continue a text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deepsight.cli.common import Plugins, load_plugins
+
+
+def generate(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder with a checkpoint.")],
+    prompt: Annotated[str, typer.Option(help="The text to continue.")],
+    tokens: Annotated[int, typer.Option(min=1, help="How many tokens to add.")] = 100,
+    temperature: Annotated[float, typer.Option(min=0.0, help="0 always takes the likeliest token.")] = 1.0,
+    top_k: Annotated[int | None, typer.Option(min=1, help="Sample among the k likeliest tokens.")] = None,
+    top_p: Annotated[float | None, typer.Option(help="Sample among the likeliest tokens that hold this share.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same text.")] = 0,
+    plugin: Plugins = None,
+) -> None:
+    """Sample from a trained model, with a key/value cache."""
+    load_plugins(plugin)
+    from deepsight.generation import generate as run
+    from deepsight.loading import load_trained
+
+    trained = load_trained(folder)
+    start = trained.tokenizer.encode(prompt)
+    added = run(trained.model, start, tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
+    typer.echo(prompt + trained.tokenizer.decode(added[0].tolist()))

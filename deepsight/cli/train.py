@@ -1,0 +1,67 @@
+"""`deepsight train`: one run, in one folder, that can be stopped and goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from deepsight.cli.common import Plugins, Settings, load_plugins, parsed_settings
+
+
+def train(
+    source: Annotated[
+        str, typer.Argument(metavar="PRESET|CONFIG.yaml", help="A preset's name or a run's file.")
+    ] = "tiny",
+    settings: Settings = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where to write; runs/NAME when not given.")] = None,
+    plugin: Plugins = None,
+) -> None:
+    """Train one model. Ctrl-C stops with a checkpoint; the same command goes on from it."""
+    load_plugins(plugin)
+    from rich.console import Console
+
+    from deepsight.building import check_buildable
+    from deepsight.cli.stopping import stop_on_signal
+    from deepsight.cli.training_display import TrainingDisplay
+    from deepsight.data.packing import pack_with_progress
+    from deepsight.errors import UserError
+    from deepsight.presets import load_run
+    from deepsight.training.device import chosen_device
+    from deepsight.training.folder import RunFolder
+    from deepsight.training.loop import DivergedError
+
+    console = Console()
+    config = load_run(source, parsed_settings(settings))
+    check_buildable(config)
+    chosen_device(config.runtime.device)
+    folder = RunFolder(out or Path("runs") / Path(source).stem)
+    folder.check(config)
+    if (result := folder.result()) is not None:
+        console.print(f"{folder.path}: this run is finished: {_summary(result)}", soft_wrap=True)
+        return
+    data = config.data
+    corpus = pack_with_progress(data.corpus_spec(), data.tokenizer, data.validation_fraction)
+    console.print(corpus.describe(), highlight=False, soft_wrap=True)
+    with folder.locked():
+        trainer = folder.prepare(config, corpus)
+        try:
+            with TrainingDisplay(config, console) as display, stop_on_signal() as stop:
+                trainer.on_row = display.show
+                result = trainer.run(stop)
+        except DivergedError as error:
+            raise UserError(f"{folder.path}: the run diverged: {error}; try a lower training.learning_rate") from None
+    if result is None:
+        step = trainer.progress.step
+        console.print(f"Stopped at step {step}; the same command goes on from there.", soft_wrap=True)
+        raise typer.Exit(130)
+    console.print(f"{folder.path}: {_summary(result)}", soft_wrap=True, highlight=False)
+
+
+def _summary(result: dict[str, Any]) -> str:
+    return (
+        f"validation loss {result['validation_loss']:.4f} nats per token "
+        f"({result['bits_per_byte']:.4f} bits per byte), training loss {result['train_loss']:.4f}, "
+        f"{result['tokens']:,} tokens in {result['seconds']:.1f} s"
+    )
