@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from deepsight.data.packing import pack
 
+from deepsight.data.packing import pack
 from deepsight.errors import UserError
 from deepsight.files import write_json
 from deepsight.plug_ins import load_plugins
