@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 
 def ablate(
-    study: Annotated[str, typer.Argument(metavar="STUDY", help="A study's YAML file, or a built-in name.")] = "demo",
+    study: Annotated[
+        str, typer.Argument(metavar="STUDY", help="A study's YAML file, or a built-in study: demo.")
+    ] = "demo",
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where to write; runs/NAME when not given.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Trials at a time; one a core when not given.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan; run and write nothing.")] = False,
@@ -25,8 +27,7 @@ def ablate(
 ) -> None:
     """Run a study's trials, those that have no result yet, and build its page.
 
-    Every trial has a process of its own and one thread. A study that was stopped or killed goes on with the same
-    command.
+    Every trial has its own process, with one thread. After a stop or a kill, the same command goes on.
     """
     plugins = load_plugins(plugin)
     from rich.console import Console

@@ -8,6 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
+PRESETS = "tiny, small, deepsight-paper, baseline-paper, smaller-baseline-paper, dropout-baseline-paper, gpt2-124m"
+"""The presets' names as help shows them; written here so that help need not read them."""
+
 Plugins = Annotated[
     list[Path] | None,
     typer.Option("--plugin", metavar="FILE.py", help="A Python file that registers components; may be repeated."),

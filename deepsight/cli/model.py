@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from deepsight.cli.common import Plugins, Settings, load_plugins, parsed_settings
+from deepsight.cli.common import PRESETS, Plugins, Settings, load_plugins, parsed_settings
 
 
 def model(
-    source: Annotated[str, typer.Argument(metavar="PRESET|CONFIG.yaml", help="A preset's name or a run's file.")],
+    source: Annotated[str, typer.Argument(metavar="PRESET|CONFIG.yaml", help=f"A run's file, or a preset: {PRESETS}.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
     settings: Settings = None,
     plugin: Plugins = None,

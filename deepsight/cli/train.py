@@ -7,12 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
-from deepsight.cli.common import Plugins, Settings, load_plugins, parsed_settings
+from deepsight.cli.common import PRESETS, Plugins, Settings, load_plugins, parsed_settings
 
 
 def train(
     source: Annotated[
-        str, typer.Argument(metavar="PRESET|CONFIG.yaml", help="A preset's name or a run's file.")
+        str, typer.Argument(metavar="PRESET|CONFIG.yaml", help=f"A run's file, or a preset: {PRESETS}.")
     ] = "tiny",
     settings: Settings = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where to write; runs/NAME when not given.")] = None,

@@ -13,9 +13,12 @@ from pathlib import Path
 import pytest
 from safetensors.torch import save_file
 
+from ablations.study import built_in_names
 from deepsight.building import build_model
+from deepsight.cli import common
+from deepsight.cli.ablate import __file__ as ablate_file
 from deepsight.loading import load_trained
-from deepsight.presets import load_run
+from deepsight.presets import load_run, preset_names
 from deepsight.yaml_files import dump_yaml
 from tests.runs import run_data, write_text
 
@@ -50,6 +53,11 @@ def test_help_names_every_command(tmp_path: Path) -> None:
     for command in ("train", "ablate", "report", "model", "generate", "convert"):
         assert command in answer.stdout
         assert "--plugin" in deepsight(command, "--help", folder=tmp_path).stdout
+
+
+def test_help_names_every_preset_and_study() -> None:
+    assert ", ".join(preset_names()) == common.PRESETS
+    assert f"a built-in study: {', '.join(built_in_names())}" in Path(ablate_file).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
