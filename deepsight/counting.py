@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, 
 
 from deepsight.building import Objectives, build_model, build_objectives
 from deepsight.config import RunConfig
-from deepsight.layers import CrossAttention, SelfAttention
+from deepsight.layers import Attention
 from deepsight.training.step import accumulate_gradients
 
 
@@ -120,7 +120,7 @@ def _flop_counter() -> FlopCounterMode:
 def _without_attention_dropout(model: nn.Module) -> None:
     """Let attention run in its memory-efficient form, as it does on CUDA, where dropout keeps no weights."""
     for part in model.modules():
-        if isinstance(part, SelfAttention | CrossAttention):
+        if isinstance(part, Attention):
             part.attention_dropout = 0.0
 
 

@@ -91,51 +91,58 @@ class TokenAndPosition(nn.Module):
         return embedded
 
 
-class SelfAttention(nn.Module):
-    """Causal multi-head self-attention; queries, keys and values come from one matrix, in this order of rows."""
+class Attention(nn.Module):
+    """What both attentions have after their queries, keys and values: heads, cache, dropout, and the way out."""
 
     def __init__(self, width: int, heads: int, dropout: float, output_std: float) -> None:
         super().__init__()
         self.heads = heads
-        self.query_key_value = Linear(width, 3 * width)
         self.output = Linear(width, width, output_std)
         self.attention_dropout = dropout
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, hidden: Hidden, cache: LayerCache | None = None) -> Hidden:
-        """Let each position attend to itself and those before it."""
-        split = self.query_key_value(hidden).unflatten(-1, (3, self.heads, -1))
-        query, key, value = split.unbind(dim=-3)
+    def mixed(
+        self,
+        query: Float[Tensor, "batch time heads head_width"],
+        key: Float[Tensor, "batch time heads head_width"],
+        value: Float[Tensor, "batch time heads head_width"],
+        cache: LayerCache | None,
+    ) -> Hidden:
+        """Attend causally, over what the cache holds too, and join the heads."""
         if cache is not None:
             key, value = cache.extended(key, value)
         dropout = self.attention_dropout if self.training else 0.0
-        mixed = causal_attention(query, key, value, dropout=dropout)
-        output: Tensor = self.dropout(self.output(mixed.flatten(-2)))
+        attended = causal_attention(query, key, value, dropout=dropout)
+        output: Tensor = self.dropout(self.output(attended.flatten(-2)))
         return output
 
 
-class CrossAttention(nn.Module):
+class SelfAttention(Attention):
+    """Causal multi-head self-attention; queries, keys and values come from one matrix, in this order of rows."""
+
+    def __init__(self, width: int, heads: int, dropout: float, output_std: float) -> None:
+        super().__init__(width, heads, dropout, output_std)
+        self.query_key_value = Linear(width, 3 * width)
+
+    def forward(self, hidden: Hidden, cache: LayerCache | None = None) -> Hidden:
+        """Let each position attend to itself and those before it."""
+        query, key, value = self.query_key_value(hidden).unflatten(-1, (3, self.heads, -1)).unbind(dim=-3)
+        return self.mixed(query, key, value, cache)
+
+
+class CrossAttention(Attention):
     """Causal multi-head attention from decoder states to encoder states at the same and earlier positions."""
 
     def __init__(self, width: int, heads: int, dropout: float, output_std: float) -> None:
-        super().__init__()
-        self.heads = heads
+        super().__init__(width, heads, dropout, output_std)
         self.query = Linear(width, width)
         self.key_value = Linear(width, 2 * width)
-        self.output = Linear(width, width, output_std)
-        self.attention_dropout = dropout
-        self.dropout = nn.Dropout(dropout)
 
     def forward(self, hidden: Hidden, encoded: Hidden, cache: LayerCache | None = None) -> Hidden:
         """Let each decoder position attend to encoder positions up to its own."""
         query = self.query(hidden).unflatten(-1, (self.heads, -1))
         key, value = self.key_value(encoded).unflatten(-1, (2, self.heads, -1)).unbind(dim=-3)
-        if cache is not None:
-            key, value = cache.extended(key, value)
-        dropout = self.attention_dropout if self.training else 0.0
-        mixed = causal_attention(query, key, value, dropout=dropout)
-        output: Tensor = self.dropout(self.output(mixed.flatten(-2)))
-        return output
+        return self.mixed(query, key, value, cache)
 
 
 class FeedForward(nn.Module):

@@ -21,9 +21,9 @@ def test_a_grid_stands_beside_the_arms_and_changes_the_base_alone(text: Path, tm
     factors = {"objective.n": [3, 5], "model.layers": [[1, 1], [2, 1]]}
     plan = planned(write_study(tmp_path / "study.yaml", study_data(text, factors=factors)))
     names = [arm.name for arm in plan.study.arms]
-    grid = [f"n={n}, layers=[{layers}, 1]" for n in (3, 5) for layers in (1, 2)]
+    grid = [f"n={n}, layers=[{layers},1]" for n in (3, 5) for layers in (1, 2)]
     assert names == [*grid, "plain", "future"]
-    cell = plan.study.arm("n=5, layers=[2, 1]")
+    cell = plan.study.arm("n=5, layers=[2,1]")
     assert cell.config["objective"][0]["n"] == 5
     assert cell.config["model"]["layers"] == [2, 1]
     assert plan.study.arm("plain").config["objective"] == []
