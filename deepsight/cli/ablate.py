@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,13 +36,14 @@ def ablate(
     from ablations.running import check_folder, finished_trials, prepare_study, run_trials
     from ablations.study import read_study, study_file
     from deepsight.cli.stopping import stop_on_signal
+    from deepsight.data.packing import usable_cores
     from deepsight.errors import UserError
 
     console = Console()
     file = study_file(study)
     content = read_study(file)
     folder = out or Path("runs") / content.name.replace(" ", "-")
-    count = workers or len(os.sched_getaffinity(0))
+    count = workers or usable_cores()
     extra = [word for path in plugins for word in ("--plugin", str(path))]
     plan = plan_study(content, file, quoted_command("deepsight", "ablate", study, "--out", str(folder), *extra))
     check_folder(plan, folder)

@@ -48,6 +48,7 @@ class TrainingDisplay:
         trained = f", training loss {row['train_loss']:.4f}" if row["train_loss"] is not None else ""
         self.console.print(
             f"step {row['step']:>6}: validation loss {row['validation_loss']:.4f}{trained}, "
-            f"{row['bits_per_byte']:.4f} bits per byte, {self._speed}",
+            f"{row['bits_per_byte']:.4f} bits per byte{', ' if self._speed else ''}{self._speed}",
             highlight=False,
+            soft_wrap=True,
         )
