@@ -14,6 +14,7 @@ from ablations.study import Study
 from deepsight.building import check_buildable
 from deepsight.config import RunConfig, run_config
 from deepsight.counting import Cost, cost_of
+from deepsight.data.of_run import fingerprint_of
 from deepsight.errors import UserError, suggestion
 from deepsight.merging import Data, merged, with_dotted_keys
 from deepsight.plug_ins import corpora, loaded_plugins
@@ -73,10 +74,14 @@ def _planned(study: Study, command: str) -> Plan:
     for cell in found:
         config, notes = _resolved(cell, base_data, base)
         config = _with_own_thread(config)
+        try:
+            fingerprint = _fingerprint(config, fingerprints)
+        except UserError as error:
+            raise error.within(*(cell.place if "data" in cell.changes else ("base",))) from None
         ids = {}
         for seed in study.seeds:
             seeded = config.model_copy(update={"seed": seed})
-            identity = seeded.identity(_fingerprint(seeded, fingerprints), _plugins_used(seeded))
+            identity = seeded.identity(fingerprint, _plugins_used(seeded))
             trials.setdefault(identity, Trial(identity, cell.name, seeded))
             ids[seed] = identity
         same = next((arm for arm in arms if arm.trials == ids), None)
@@ -154,10 +159,9 @@ def _checked(config: RunConfig) -> RunConfig:
 
 
 def _fingerprint(config: RunConfig, known: dict[str, str]) -> str:
-    spec = config.data.corpus_spec()
-    key = repr(spec)
+    key = repr(config.data.corpus_spec())
     if key not in known:
-        known[key] = corpora.build(spec).fingerprint()
+        known[key] = fingerprint_of(config.data)
     return known[key]
 
 

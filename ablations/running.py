@@ -9,8 +9,8 @@ from ablations.plan import Plan
 from ablations.stored import PLAN_FILE, read_plan, write_plan
 from ablations.supervisor import Supervisor, Watcher, is_done
 from deepsight.config import RunConfig
+from deepsight.data.of_run import pack_for
 from deepsight.data.packed import PackedCorpus
-from deepsight.data.packing import pack_with_progress
 from deepsight.errors import UserError
 from deepsight.files import digest_of_json, write_text
 
@@ -89,6 +89,4 @@ def run_trials(
 def pack_corpora(configs: list[RunConfig]) -> list[PackedCorpus]:
     """Tokenise every distinct corpus of the runs once, so that no trial has to."""
     distinct = {digest_of_json(config.data.model_dump(mode="json")): config.data for config in configs}
-    return [
-        pack_with_progress(data.corpus_spec(), data.tokenizer, data.validation_fraction) for data in distinct.values()
-    ]
+    return [pack_for(data) for data in distinct.values()]

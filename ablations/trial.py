@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from deepsight.data.packing import pack
+from deepsight.data.of_run import pack_for
 from deepsight.errors import UserError
 from deepsight.files import write_json
 from deepsight.plug_ins import load_plugins
@@ -61,8 +61,7 @@ def _run(folder: RunFolder, plugins: list[Path], stop: threading.Event) -> int:
     try:
         load_plugins(plugins)
         config = folder.config()
-        data = config.data
-        corpus = pack(data.corpus_spec(), data.tokenizer, data.validation_fraction, workers=1)
+        corpus = pack_for(config.data, show=False)
         return STOPPED if folder.prepare(config, corpus).run(stop.is_set) is None else DONE
     except Exception as error:  # noqa: BLE001 - whatever a trial dies of is reported, and stops only this trial
         traceback.print_exc()

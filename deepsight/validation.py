@@ -69,7 +69,7 @@ def _of_value(place: Path, errors: list[ErrorDetails]) -> UserError:
     if first["type"] == "literal_error" and isinstance(given, str):
         expected = [part.strip("'") for part in first["ctx"]["expected"].replace(" or ", ", ").split(", ")]
         return UserError(f"unknown value {given!r}{suggestion(given, expected)}", place)
-    wanted = dict.fromkeys(error["msg"].removeprefix("Input should be ") for error in errors)
+    wanted = dict.fromkeys(_wanted(error["msg"]) for error in errors)
     message = " or ".join(wanted)
     start = "this should be " if first["msg"].startswith("Input should be ") else ""
     return UserError(f"{start}{message}, not {_shown(given)}", place)
@@ -91,6 +91,11 @@ def _place(model: type[BaseModel], data: Any, error: ErrorDetails) -> Path:
             continue  # a default that does not fit is at the top and in no data
         place.append(part)
     return tuple(place)
+
+
+def _wanted(message: str) -> str:
+    wanted = message.removeprefix("Input should be ")
+    return "a mapping of keys to values" if wanted == "an object" else wanted
 
 
 def _shown(value: Any) -> str:

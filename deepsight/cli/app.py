@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 
 import typer
@@ -12,6 +13,9 @@ from deepsight.cli.generate import generate
 from deepsight.cli.model import model
 from deepsight.cli.report import report
 from deepsight.cli.train import train
+
+MENDABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ENOTDIR, errno.ENAMETOOLONG}
+"""What the file system may refuse that a person can mend: rights, space, names."""
 
 app = typer.Typer(
     name="deepsight",
@@ -41,3 +45,9 @@ def main() -> None:
         # The reader of a pipe has gone; there is nobody to tell.
         sys.stderr.close()
         sys.exit(1)
+    except OSError as error:
+        if error.errno not in MENDABLE:
+            raise
+        place = f"{error.filename}: " if error.filename is not None else ""
+        typer.secho(f"Error: {place}{error.strerror}", err=True, fg=typer.colors.RED)
+        sys.exit(2)

@@ -25,7 +25,7 @@ def train(
     from deepsight.building import check_buildable
     from deepsight.cli.stopping import stop_on_signal
     from deepsight.cli.training_display import TrainingDisplay
-    from deepsight.data.packing import pack_with_progress
+    from deepsight.data.of_run import pack_for
     from deepsight.errors import UserError
     from deepsight.presets import load_run
     from deepsight.training.device import chosen_device
@@ -41,8 +41,7 @@ def train(
     if (result := folder.result()) is not None:
         console.print(f"{folder.path}: this run is finished: {_summary(result)}", soft_wrap=True)
         return
-    data = config.data
-    corpus = pack_with_progress(data.corpus_spec(), data.tokenizer, data.validation_fraction)
+    corpus = pack_for(config.data)
     console.print(corpus.describe(), highlight=False, soft_wrap=True)
     with folder.locked():
         trainer = folder.prepare(config, corpus)

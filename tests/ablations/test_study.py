@@ -48,6 +48,14 @@ def refusal(folder: Path, data: dict[str, Any]) -> str:
             "arms.x.objective.aggregator: unknown aggregator 'decai'; did you mean 'decay'? "
             "known: average, decay, normalized_decay",
         ),
+        (
+            {"base__data__corpus": {"name": "files", "path": "gone"}},
+            "base.data.corpus.path: there is no file or folder 'gone'",
+        ),
+        (
+            {"arms__x": {"data": {"corpus": {"name": "files", "path": "gone"}}}},
+            "arms.x.data.corpus.path: there is no file or folder 'gone'",
+        ),
         ({"arms__x": {"objective": {"nn": 3}}}, "arms.x.objective: unknown key 'nn'; did you mean 'n'?"),
         ({"arms__x": {"objective": {"n": 16}}}, "arms.x.objective.0.n: the horizon 16 needs a context longer than 16"),
         ({"arms__x": {"objective": "futur_context"}}, "arms.x.objective: unknown objective 'futur_context'; did you"),

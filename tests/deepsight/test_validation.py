@@ -68,7 +68,7 @@ def test_a_whole_number_is_a_float_and_defaults_are_filled_in() -> None:
         ({"kind": 3}, "kind: this should be 'red' or 'green', not 3"),
         ({"inner": {"nubmer": 3}}, "inner: unknown key 'nubmer'; did you mean 'number'? known: number, whole"),
         ({"several": [{"hole": 3}]}, "several.0: unknown key 'hole'; did you mean 'whole'? known: number, whole"),
-        ({"inner": 3}, "inner: this should be an object, not 3"),
+        ({"inner": 3}, "inner: this should be a mapping of keys to values, not 3"),
         ({"name": "blue"}, "name: blue is taken"),
     ],
 )

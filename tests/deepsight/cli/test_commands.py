@@ -74,6 +74,15 @@ def test_help_names_every_preset_and_study() -> None:
             "objective.0.n: the horizon 128 needs a context longer than 128",
         ),
         (["train", "tiny", "--set", "runtime.device=cuda:9"], "runtime.device: this machine has no CUDA device"),
+        (
+            ["train", "tiny", "--set", "data.corpus={name: files, path: gone}"],
+            "data.corpus.path: there is no file or folder 'gone'",
+        ),
+        (["train", "tiny", "--set", "data=[1]"], "data: this should be a mapping of keys to values, not [1]"),
+        (
+            ["train", "tiny", "--set", "data.corpus={name: pydocs, packages: [click]}", "--out", "/dev/null/x"],
+            "/dev/null",
+        ),
         (["train", "tiny", "--plugin", "gone.py"], "gone.py: there is no such plug-in file"),
         (["ablate", "dmeo"], "unknown study 'dmeo'; did you mean 'demo'?"),
         (["ablate", "gone.yaml"], "gone.yaml: there is no such file"),
