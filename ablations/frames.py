@@ -11,28 +11,14 @@ import pandas as pd
 
 from ablations.stored import StoredStudy, read_plan, trial_folder
 from deepsight.merging import with_dotted_keys
-from deepsight.training.metrics import METRICS_FILE, read_metrics
+from deepsight.training.metrics import read_metrics
+from deepsight.training.names import FAILURE_FILE, LOCK_FILE, METRICS_FILE, RESULT_FILE
 
-COLUMNS = [
-    "trial",
-    "arm",
-    "seed",
-    "status",
-    "failure",
-    "failure_message",
-    "train_loss",
-    "validation_loss",
-    "bits_per_byte",
-    "inference_parameters",
-    "training_parameters",
-    "flops_per_token",
-    "tokens",
-    "seconds",
-    "peak_memory",
-    "initial_digest",
-    "batch_digest",
-]
-_FROM_RESULT = COLUMNS[6:9] + COLUMNS[12:]
+LOSSES = ("train_loss", "validation_loss", "bits_per_byte")
+SIZES = ("inference_parameters", "training_parameters", "flops_per_token")
+EFFORT = ("tokens", "seconds", "peak_memory")
+DIGESTS = ("initial_digest", "batch_digest")
+STATE = ("status", "failure", "failure_message")
 
 
 def load(folder: str | Path) -> pd.DataFrame:
@@ -68,8 +54,8 @@ def load(folder: str | Path) -> pd.DataFrame:
                 }
             )
     frame = pd.DataFrame(rows)
-    ordered = [*COLUMNS[:10], "parameters", *COLUMNS[10:], *different]
-    return frame.reindex(columns=ordered)
+    first = ["trial", "arm", "seed", *STATE, *LOSSES, "parameters", *SIZES, *EFFORT, *DIGESTS]
+    return frame.reindex(columns=[*first, *different])
 
 
 def curves(folder: str | Path) -> pd.DataFrame:
@@ -83,7 +69,7 @@ def curves(folder: str | Path) -> pd.DataFrame:
 
     """
     folder = Path(folder)
-    first = ["trial", "arm", "seed", "step", "tokens", "seconds", "train_loss", "validation_loss", "bits_per_byte"]
+    first = ["trial", "arm", "seed", "step", "tokens", "seconds", *LOSSES]
     rows = []
     for arm in read_plan(folder).arms:
         for seed, trial in arm.trials.items():
@@ -121,12 +107,12 @@ def _component(value: Any) -> Any:
 
 
 def _state(folder: Path) -> dict[str, Any]:
-    result = _read(folder / "result.json")
+    result = _read(folder / RESULT_FILE)
     if result is not None:
-        return {"status": "done", **{key: result.get(key) for key in _FROM_RESULT}}
-    if _is_held(folder / "lock"):
+        return {"status": "done", **{key: result.get(key) for key in (*LOSSES, *EFFORT, *DIGESTS)}}
+    if _is_held(folder / LOCK_FILE):
         return {"status": "running"}
-    failure = _read(folder / "failure.json")
+    failure = _read(folder / FAILURE_FILE)
     if failure is not None:
         return {"status": "failed", "failure": failure["kind"], "failure_message": failure["message"]}
     return {"status": "pending"}

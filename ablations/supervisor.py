@@ -20,11 +20,9 @@ from typing import Any, Protocol
 
 from ablations.plan import Trial
 from ablations.stored import trial_folder
-from ablations.trial import BUSY, DONE, FAILURE_FILE, STOPPED, main
+from ablations.trial import BUSY, DONE, STOPPED, main
 from deepsight.files import read_json, write_json, write_text
-from deepsight.training.folder import CONFIG_FILE
-from deepsight.training.loop import RESULT_FILE
-from deepsight.training.metrics import METRICS_FILE
+from deepsight.training.names import CONFIG_FILE, FAILURE_FILE, METRICS_FILE, RESULT_FILE
 from deepsight.yaml_files import dump_yaml
 
 POLL_SECONDS = 0.25

@@ -20,9 +20,7 @@ from deepsight.files import write_json
 from deepsight.plug_ins import load_plugins
 from deepsight.training.folder import LockedError, RunFolder
 from deepsight.training.loop import DivergedError
-
-FAILURE_FILE = "failure.json"
-LOG_FILE = "log.txt"
+from deepsight.training.names import FAILURE_FILE, LOG_FILE
 
 # Exit codes by which the supervisor tells the ways to end apart.
 DONE, FAILED, STOPPED, BUSY = 0, 1, 3, 4

@@ -16,7 +16,8 @@ from deepsight.config import ModelConfig
 from deepsight.errors import UserError
 from deepsight.plug_ins import architectures
 from deepsight.presets import preset
-from deepsight.training.checkpoint import CHECKPOINT_FILE, write_tensors
+from deepsight.training.checkpoint import write_tensors
+from deepsight.training.names import CHECKPOINT_FILE
 from deepsight.validation import validated
 
 GPT2_VOCABULARY = 50_257

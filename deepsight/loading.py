@@ -12,8 +12,8 @@ from deepsight.config import ModelConfig
 from deepsight.data.tokenizers import Tokenizer, fixed_tokenizer, load_tokenizer
 from deepsight.errors import UserError
 from deepsight.plug_ins import architectures
-from deepsight.training.checkpoint import CHECKPOINT_FILE, read_checkpoint
-from deepsight.training.folder import TOKENIZER_FILE
+from deepsight.training.checkpoint import read_checkpoint
+from deepsight.training.names import CHECKPOINT_FILE, TOKENIZER_FILE
 from deepsight.validation import validated
 
 

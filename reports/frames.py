@@ -14,21 +14,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ablations.frames import DIGESTS, EFFORT, LOSSES, SIZES, STATE
 from ablations.stored import StoredStudy
 
-IDENTITY = ("trial", "arm", "seed", "status", "failure", "failure_message", "initial_digest", "batch_digest")
-MEASURES = (
-    "train_loss",
-    "validation_loss",
-    "bits_per_byte",
-    "inference_parameters",
-    "training_parameters",
-    "flops_per_token",
-    "tokens",
-    "seconds",
-    "peak_memory",
-)
-CURVE_MEASURES = ("step", "tokens", "seconds", "train_loss", "validation_loss", "bits_per_byte")
+IDENTITY = ("trial", "arm", "seed", *STATE, *DIGESTS)
+MEASURES = (*LOSSES, *SIZES, *EFFORT)
+CURVE_MEASURES = ("step", "tokens", "seconds", *LOSSES)
 STATUSES = ("done", "failed", "running", "pending")
 
 

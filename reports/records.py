@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ablations.stored import StoredStudy, trial_folder
+from deepsight.training.names import CONFIG_FILE, PROVENANCE_FILE
 from reports.wording import setting_text
 
-CONFIG_FILE = "config.yaml"
-PROVENANCE_FILE = "provenance.json"
 MOST_VALUES = 4
 
 

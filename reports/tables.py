@@ -8,10 +8,11 @@ from typing import Any
 import pandas as pd
 
 from ablations.stored import StoredStudy
+from deepsight.training.names import CONFIG_FILE
 from reports import numbers
 from reports.comparisons import Comparison
 from reports.frames import STATUSES, complete_trials, configuration
-from reports.records import CONFIG_FILE, Records
+from reports.records import Records
 from reports.table import Cell, Column, Table, columns_of, count_cell, number_cell
 from reports.wording import setting_text
 

@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from deepsight.errors import UserError
 from deepsight.files import atomic_path
 
-CHECKPOINT_FILE = "checkpoint.safetensors"
 FORMAT = 1
 
 

@@ -13,14 +13,11 @@ from deepsight.data.packing import PackedCorpus
 from deepsight.errors import UserError
 from deepsight.files import read_json, remove_leftovers, write_json, write_text
 from deepsight.merging import with_dotted_keys
-from deepsight.training.loop import RESULT_FILE, Row, Trainer
-from deepsight.training.provenance import PROVENANCE_FILE, provenance
+from deepsight.training.loop import Row, Trainer
+from deepsight.training.names import CONFIG_FILE, LOCK_FILE, PROVENANCE_FILE, RESULT_FILE, TOKENIZER_FILE
+from deepsight.training.provenance import provenance
 from deepsight.validation import validated
 from deepsight.yaml_files import dump_yaml, read_yaml
-
-CONFIG_FILE = "config.yaml"
-LOCK_FILE = "lock"
-TOKENIZER_FILE = "tokenizer.json"
 
 
 class LockedError(UserError):

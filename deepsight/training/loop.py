@@ -19,15 +19,13 @@ from deepsight.data.batches import BatchDigest, Batches, ValidationWindows
 from deepsight.data.packing import PackedCorpus
 from deepsight.evaluation.losses import evaluate
 from deepsight.files import digest_of_json, write_json
-from deepsight.training.checkpoint import CHECKPOINT_FILE, read_checkpoint, restore_optimizer, save_checkpoint
+from deepsight.training.checkpoint import read_checkpoint, restore_optimizer, save_checkpoint
 from deepsight.training.device import autocast, peak_memory, prepare
-from deepsight.training.metrics import METRICS_FILE, MetricsFile
+from deepsight.training.metrics import MetricsFile
+from deepsight.training.names import CHECKPOINT_FILE, INITIAL_WEIGHTS_FILE, METRICS_FILE, RESULT_FILE
 from deepsight.training.optimizer import build_optimizer, learning_rate
 from deepsight.training.step import accumulate_gradients
 from deepsight.training.tensorboard import tensorboard_writer
-
-RESULT_FILE = "result.json"
-INITIAL_WEIGHTS_FILE = "initial_weights.json"
 
 Row = dict[str, Any]
 

@@ -10,8 +10,6 @@ from typing import Any
 
 from deepsight.files import write_text
 
-METRICS_FILE = "metrics.jsonl"
-
 
 def read_metrics(file: Path) -> Iterator[dict[str, Any]]:
     """Yield the rows of a metrics file; a line torn by a crash ends the reading."""

@@ -14,7 +14,6 @@ import torch
 
 from deepsight.plug_ins import loaded_plugins
 
-PROVENANCE_FILE = "provenance.json"
 PACKAGES = ("deepsight", "torch", "xformers", "numpy", "tiktoken", "datasets", "safetensors")
 
 

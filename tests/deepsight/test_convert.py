@@ -11,7 +11,8 @@ from torch.testing import assert_close
 
 from deepsight.convert import convert, load_network, model_config, our_name, read_original
 from deepsight.errors import UserError
-from deepsight.training.checkpoint import CHECKPOINT_FILE, read_checkpoint
+from deepsight.training.checkpoint import read_checkpoint
+from deepsight.training.names import CHECKPOINT_FILE
 from tests.reference.plain import write_folder
 
 SHAPE = {"vocab_size": 23, "context": 9, "width": 12, "encoder_layers": 2, "decoder_layers": 3}

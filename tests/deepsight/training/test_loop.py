@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from deepsight.config import RunConfig
-from deepsight.training.checkpoint import CHECKPOINT_FILE, read_checkpoint
+from deepsight.training.checkpoint import read_checkpoint
 from deepsight.training.folder import RunFolder
 from deepsight.training.loop import DivergedError
-from deepsight.training.metrics import METRICS_FILE, MetricsFile, read_metrics
+from deepsight.training.metrics import MetricsFile, read_metrics
+from deepsight.training.names import CHECKPOINT_FILE, METRICS_FILE
 from tests.runs import corpus_of, run_of, write_text
 
 TIMES = ("seconds", "peak_memory")
