@@ -94,9 +94,10 @@ class ValidationWindows:
         return len(self.starts)
 
     def batches(self, batch_size: int) -> Iterator[Pair]:
-        """Yield inputs and targets of `batch_size` windows at a time; the last batch may be smaller."""
-        for first in range(0, len(self.starts), batch_size):
-            yield _pair(self._tokens, self.starts[first : first + batch_size].tolist(), self.context)
+        """Yield inputs and targets of at most `batch_size` windows at a time; each batch is spread over the split."""
+        count = -(-len(self.starts) // batch_size)
+        for first in range(count):
+            yield _pair(self._tokens, self.starts[first::count].tolist(), self.context)
 
 
 class BatchDigest:

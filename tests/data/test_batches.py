@@ -109,7 +109,11 @@ def test_validation_windows_are_fixed_apart_and_spread(
     pairs = list(windows.batches(batch_size))
     inputs, targets = (torch.cat([pair[side] for pair in pairs]) for side in (0, 1))
     assert inputs.shape == (len(windows), context)
-    assert all(len(pair[0]) == batch_size for pair in pairs[:-1])
+    assert len(pairs) == -(-len(windows) // batch_size)
+    assert all(len(pair[0]) <= batch_size for pair in pairs)
+    # Each batch reaches from one end of the split to the other, as far as there are windows for it.
+    for first, pair in enumerate(pairs):
+        assert pair[0][:, 0].tolist() == windows.starts[first :: len(pairs)].tolist()
     assert torch.equal(targets, inputs + 1)
     assert torch.unique(inputs).numel() == inputs.numel()
     gaps = np.diff(windows.starts)
@@ -117,7 +121,7 @@ def test_validation_windows_are_fixed_apart_and_spread(
         assert gaps.max() - gaps.min() <= context
         assert windows.starts[-1] >= (length - 1) - context - available / len(windows) * context - context
     if count is None:
-        assert inputs.flatten().tolist() == list(range(available * context))
+        assert sorted(inputs.flatten().tolist()) == list(range(available * context))
 
 
 def test_the_digest_goes_on_where_it_stood_and_ignores_batching() -> None:
