@@ -109,7 +109,6 @@ def _planned(study: Study, command: str) -> Plan:
         equivalence_margin=study.equivalence_margin,
         factors=study.factors,
         arms=arms,
-        skipped=[],
         base=base.complete(),
         command=command,
     )

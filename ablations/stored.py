@@ -50,7 +50,6 @@ class StoredStudy(BaseModel):
         reference: the arm that all others are compared with.
         factors: dotted key → the values that were swept; empty for a study of explicit arms only.
         equivalence_margin: δ in nats per token; a difference known to lie inside ±δ counts as equivalent.
-        skipped: cells that were not run, each with its reason.
         base: the resolved configuration that the arms change.
         command: how to repeat the study.
 
@@ -65,7 +64,6 @@ class StoredStudy(BaseModel):
     equivalence_margin: float
     factors: dict[str, list[Any]]
     arms: list[StoredArm]
-    skipped: list[str]
     base: dict[str, Any]
     command: str
 

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -72,11 +72,10 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "deepsight"
 
 
-def remove_leftovers(folder: Path, is_old: Callable[[Path], bool] = lambda _: True) -> None:
-    """Remove temporary files that a killed process left in `folder`."""
+def remove_leftovers(folder: Path) -> None:
+    """Remove temporary files that a killed process left in `folder`; for a folder that no other process writes to."""
     for leftover in Path(folder).glob(".*.tmp"):
-        if is_old(leftover):
-            leftover.unlink(missing_ok=True)
+        leftover.unlink(missing_ok=True)
 
 
 def _sync(path: Path) -> None:

@@ -31,13 +31,12 @@ def configuration_differences(study: StoredStudy, trials: pd.DataFrame) -> Table
     else:
         titles = ["arm", *keys]
         rows = [[arm, *(texts.at[arm, key] for key in keys)] for arm in arms]
-    notes = [f"{arm.name}: {note}" for arm in study.arms for note in arm.notes]
     return Table(
         name="configuration_differences",
         caption="What differs between the arms' resolved configurations; everything else is the same.",
         columns=columns_of(titles, numeric_from=len(titles)),
         rows=tuple(tuple(Cell(str(text)) for text in row) for row in rows),
-        notes=(*notes, *(f"Not run: {cell}" for cell in study.skipped)),
+        notes=tuple(f"{arm.name}: {note}" for arm in study.arms for note in arm.notes),
         data=differences.reset_index(names="arm"),
     )
 

@@ -53,7 +53,6 @@ def study_of(
         equivalence_margin=margin,
         factors=dict(factors or {}),
         arms=stored,
-        skipped=[],
         base={"preset": "tiny", "data": {"corpus": "pydocs", "tokenizer": "bpe:2048"}, "training": {"steps": 300}},
         command="deepsight ablate demo --out runs/demo",
     )
