@@ -10,6 +10,7 @@ from ablations.plan import Plan
 from deepsight.building import build_model, build_objectives
 from deepsight.config import RunConfig
 from deepsight.files import digest_of_json
+from deepsight.objective import Preparation
 from deepsight.training.device import autocast, chosen_device
 from deepsight.training.optimizer import build_optimizer
 from deepsight.training.step import accumulate_gradients
@@ -51,19 +52,22 @@ def seconds_per_token(config: RunConfig) -> float:
     device = chosen_device(config.runtime.device)
     model = build_model(config).to(device)
     objectives = build_objectives(config, model.shape).to(device)
+    objectives.prepare(Preparation(model, lambda: torch.ones(model.vocabulary, dtype=torch.int64), config.seed))
     optimizer = build_optimizer([model, objectives], config.training)
     context = config.model.context
     rows = max(1, min(config.training.batch_size, TOKENS_MEASURED // context))
     generator = torch.Generator().manual_seed(0)
-    tokens = torch.randint(config.data.vocabulary, (rows, context + 1), generator=generator).to(device)
+    later = objectives.lookahead
+    tokens = torch.randint(config.data.vocabulary, (rows, context + 1 + later), generator=generator).to(device)
     times = []
     for step in range(3):
         started = time.perf_counter()
         accumulate_gradients(
             model,
             objectives,
-            tokens[:, :-1],
-            tokens[:, 1:],
+            tokens[:, :context],
+            tokens[:, 1 : context + 1],
+            tokens[:, context + 1 :] if later else None,
             seed=0,
             step=step,
             autocast=autocast(config, device),

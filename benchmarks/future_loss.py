@@ -22,8 +22,9 @@ from typing import Any
 import torch
 
 from deepsight.architecture import Architecture
-from deepsight.building import Objectives, build_model, build_objectives
+from deepsight.building import build_model, build_objectives
 from deepsight.config import RunConfig, run_config
+from deepsight.objectives_of_run import Objectives
 from deepsight.trace import Trace
 from deepsight.training.optimizer import build_optimizer
 from deepsight.training.step import accumulate_gradients

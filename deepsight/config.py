@@ -5,25 +5,21 @@ Everything but `RunConfig.runtime` is part of a run's identity: two runs with eq
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from deepsight.data.tokenizers import vocabulary_of
+from deepsight.data.tokenizers import end_of_text_of, vocabulary_of
 from deepsight.errors import UserError
 from deepsight.files import digest_of_json
-from deepsight.plug_ins import CorpusSpec, architectures, corpora, objectives
+from deepsight.objective_specs import resolved_objectives
+from deepsight.plug_ins import ArchitectureSpec, CorpusSpec, architectures, corpora
 from deepsight.registry import Spec
 from deepsight.validation import Strict, validated
 
-SCHEMA = 1
+SCHEMA = 2
 """Raised when an equal configuration would no longer mean an equal run."""
-
-
-def _known_architecture(name: str) -> str:
-    return architectures[name].name
 
 
 def _known_tokenizer(name: str) -> str:
@@ -35,23 +31,31 @@ class ModelConfig(Strict):
     """The network.
 
     Attributes:
-        architecture: a registered architecture: `deepsight`, `baseline`, or a plug-in's.
+        architecture: a registered architecture, such as `deepsight` or `baseline`; one with parameters of its own is
+            a mapping with its `name` and them.
         width: of the residual stream.
         layers: [encoder, decoder], or one number where there is one stack.
         heads: of self-attention.
         cross_heads: of cross-attention; as many as `heads` when not given.
         context: tokens the model sees.
         dropout: on embeddings, attention weights and residual branches.
+        positions: `learned` embeddings are added to the tokens'; `rotary` ones turn queries and keys (Su et al., 2021).
 
     """
 
-    architecture: Annotated[str, AfterValidator(_known_architecture)] = "deepsight"
+    architecture: ArchitectureSpec = "deepsight"
     width: int = Field(ge=1)
     layers: int | list[int]
     heads: int = Field(ge=1)
     cross_heads: int | None = Field(default=None, ge=1)
     context: int = Field(ge=1)
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    positions: Literal["learned", "rotary"] = "learned"
+
+    @property
+    def architecture_name(self) -> str:
+        """The architecture's name, without its parameters."""
+        return str(self.architecture["name"] if isinstance(self.architecture, dict) else self.architecture)
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> ModelConfig:
@@ -60,6 +64,12 @@ class ModelConfig(Strict):
                 below, above = self.width // heads * heads, (self.width // heads + 1) * heads
                 near = f"{below} or {above}" if below else f"{above}"
                 raise UserError(f"{heads} heads do not divide the width {self.width}; nearest widths: {near}", (key,))
+            if self.positions == "rotary" and self.width < 2 * heads:
+                raise UserError(
+                    f"rotary positions turn pairs of dimensions, and {heads} heads of the width {self.width} have one "
+                    f"each; give at most {self.width // 2} heads",
+                    (key,),
+                )
         return self
 
 
@@ -74,6 +84,11 @@ class DataConfig(Strict):
     def vocabulary(self) -> int:
         """Number of token ids, end of text included."""
         return vocabulary_of(self.tokenizer)
+
+    @property
+    def end_of_text(self) -> int:
+        """The id that ends each document."""
+        return end_of_text_of(self.tokenizer)
 
     def corpus_spec(self) -> Spec:
         """Return the corpus in its complete form."""
@@ -113,11 +128,14 @@ class EvaluationConfig(Strict):
     Attributes:
         every: steps between evaluations; the last step is always evaluated.
         windows: how many windows of one context each, spread evenly over the validation split; null for all.
+        first_position: positions of a window before this one (from 0) do not count, so that architectures which
+            predict only later positions are compared at the same ones.
 
     """
 
     every: int = Field(ge=1)
     windows: int | None = Field(default=None, ge=1)
+    first_position: int = Field(default=0, ge=0)
 
 
 class RuntimeConfig(Strict):
@@ -145,42 +163,24 @@ class RuntimeConfig(Strict):
     tensorboard: bool = False
 
 
-def _resolved_objectives(written: Any) -> list[Spec]:
-    """Return the complete form of an `objective` key: `none`, one component, or a list of them."""
-    if written is None or written == "none":
-        return []
-    if not isinstance(written, list):
-        return [_resolved_objective(written)]
-    resolved = []
-    for position, item in enumerate(written):
-        try:
-            resolved.append(_resolved_objective(item))
-        except UserError as error:
-            raise error.within(position) from None
-    return resolved
-
-
-def _resolved_objective(written: Any) -> Spec:
-    spec = {"name": written} if isinstance(written, str) else dict(written) if isinstance(written, Mapping) else written
-    if not isinstance(spec, dict) or "name" not in spec:
-        raise UserError(f"an objective is a name, or a mapping with a name, not {written!r}")
-    coefficient = spec.pop("coefficient", 1.0)
-    if isinstance(coefficient, bool) or not isinstance(coefficient, int | float) or not math.isfinite(coefficient):
-        raise UserError(f"a finite number is needed, not {coefficient!r}", ("coefficient",))
-    resolved = objectives.resolve(spec)
-    return {"name": resolved.pop("name"), "coefficient": float(coefficient), **resolved}
-
-
 class RunConfig(Strict):
     """A complete run. `objective` is a list of complete components, empty for next-token prediction alone."""
 
     model: ModelConfig
     data: DataConfig
-    objective: Annotated[list[Spec], BeforeValidator(_resolved_objectives)]
+    objective: Annotated[list[Spec], BeforeValidator(resolved_objectives)]
     training: TrainingConfig
     evaluation: EvaluationConfig
     seed: int = Field(default=0, ge=0)
     runtime: RuntimeConfig = RuntimeConfig()
+
+    @model_validator(mode="after")
+    def _some_position_counts(self) -> RunConfig:
+        first, context = self.evaluation.first_position, self.model.context
+        if first >= context:
+            place = ("evaluation", "first_position")
+            raise UserError(f"a context of {context} has no position {first}; the last is {context - 1}", place)
+        return self
 
     def complete(self) -> dict[str, Any]:
         """Return plain data from which the same configuration can be read again."""
@@ -213,7 +213,7 @@ def run_config(data: Mapping[str, Any]) -> RunConfig:
     content = dict(data)
     model = _model_config(content.get("model"))
     content["model"] = model.model_dump(mode="json")
-    content["objective"] = _with_default(content.get("objective", {}), architectures[model.architecture].factory)
+    content["objective"] = _with_default(content.get("objective", {}), architectures[model.architecture_name].factory)
     return validated(RunConfig, content)
 
 
@@ -222,7 +222,7 @@ def _model_config(written: Any) -> ModelConfig:
         raise UserError("the key 'model' is missing; start from a preset, or give its width, layers, heads and context")
     try:
         model = validated(ModelConfig, written)
-        architecture: Any = architectures[model.architecture].factory
+        architecture: Any = architectures[model.architecture_name].factory
         normalised: ModelConfig = architecture.normalised(model)
     except UserError as error:
         raise error.within("model") from None

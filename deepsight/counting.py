@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import dataclasses
+import importlib
+import math
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import torch
 from torch import nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeTensorMode,
+)
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
-from deepsight.building import Objectives, build_model, build_objectives
+from deepsight.building import build_model, build_objectives
 from deepsight.config import RunConfig
+from deepsight.errors import UserError
 from deepsight.layers import Attention
+from deepsight.loss import next_token_loss
+from deepsight.objective import Preparation
+from deepsight.objectives_of_run import Objectives
 from deepsight.training.step import accumulate_gradients
+
+CHUNKED_CROSS_ENTROPY = "_linear_cross_entropy_batch_chunked"
+"""torch's operator behind `deepsight.loss.linear_cross_entropy`."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +40,8 @@ class Cost:
         without_positions: `total` less the position embeddings; the published tables count so.
         inference: what runs when the model predicts.
         training_only: the objectives' own.
-        inference_flops_per_token: of one forward pass over a whole context, divided by its tokens.
+        inference_flops_per_token: of one forward pass over a whole context, divided by all tokens that are read: those
+            of a prefix, which are not predicted, too.
         training_flops_per_token: of forward, objectives and backward. As usual in the field, a causal attention counts
             all pairs of positions, and a multiplication and an addition are two.
         training_memory: bytes held at the peak of a step: weights, gradients, AdamW's two moments, and what the forward
@@ -52,22 +68,34 @@ def parameter_count(module: nn.Module) -> int:
 
 
 def cost_of(config: RunConfig) -> Cost:
-    """Count a run's model and objectives. Nothing of their size is allocated."""
-    with FakeTensorMode(allow_non_fake_inputs=True):
-        model = build_model(config)
-        objectives = build_objectives(config, model.shape)
-        _without_attention_dropout(model)
-        inference = parameter_count(model)
-        training_only = parameter_count(objectives)
-        total = inference + training_only
-        context = config.model.context
-        forward = _forward_flops(model, context)
-        training = _training_flops(model, objectives, context)
-        rows = min(config.runtime.micro_batch_size or config.training.batch_size, config.training.batch_size)
-        saved = _saved_bytes(model, objectives, context, rows)
+    """Count a run's model and objectives. Nothing of their size is allocated.
+
+    An objective that looks at the values of its tensors cannot be counted without storage; it is counted with it.
+    """
+    try:
+        with FakeTensorMode(allow_non_fake_inputs=True):
+            return _counted(config)
+    except (UserError, DataDependentOutputException, DynamicOutputShapeException):
+        return _counted(config)
+
+
+def _counted(config: RunConfig) -> Cost:
+    model = build_model(config)
+    objectives = build_objectives(config, model.shape)
+    objectives.prepare(Preparation(model, lambda: torch.ones(model.vocabulary, dtype=torch.int64), config.seed))
+    _without_attention_dropout(model)
+    inference = parameter_count(model)
+    training_only = parameter_count(objectives)
+    total = inference + training_only
+    context = config.model.context
+    forward = _forward_flops(model, context)
+    training = _training_flops(model, objectives, context)
+    rows = min(config.runtime.micro_batch_size or config.training.batch_size, config.training.batch_size)
+    saved = _saved_bytes(model, objectives, context, rows)
+    position = model.embedding.position
     return Cost(
         total=total,
-        without_positions=total - parameter_count(model.embedding.position),
+        without_positions=total - (0 if position is None else parameter_count(position)),
         inference=inference,
         training_only=training_only,
         inference_flops_per_token=forward // context,
@@ -81,6 +109,10 @@ def _batch(rows: int, context: int) -> torch.Tensor:
     return torch.zeros(rows, context, dtype=torch.int64)
 
 
+def _later(objectives: Objectives, rows: int) -> torch.Tensor | None:
+    return _batch(rows, objectives.lookahead) if objectives.lookahead else None
+
+
 def _forward_flops(model: Any, context: int) -> int:
     with _flop_counter() as counter, torch.no_grad():
         model.logits(_batch(1, context))
@@ -90,16 +122,16 @@ def _forward_flops(model: Any, context: int) -> int:
 def _training_flops(model: Any, objectives: Objectives, context: int) -> int:
     with _flop_counter() as counter:
         trace = model(_batch(1, context), _batch(1, context))
-        # Full logits here: the counter does not know torch's chunked cross-entropy.
-        total = (trace.decoder_output @ trace.unembedding.T).sum()
+        total = next_token_loss(trace)
+        trace = dataclasses.replace(trace, later=_later(objectives, 1))
         for parts in objectives.losses(trace, 0).values():
             total = total + parts["loss"]
-        total.backward()
+        torch.autograd.backward(total)
     return int(counter.get_total_flops())
 
 
 def _flop_counter() -> FlopCounterMode:
-    """Return torch's counter, told of the attention operators that run on the CPU."""
+    """Return torch's counter, told of the operators that it does not know: attention on the CPU, chunked losses."""
 
     def forward(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
         return int(sdpa_flop_count(query, key, value))  # type: ignore[no-untyped-call]
@@ -107,14 +139,20 @@ def _flop_counter() -> FlopCounterMode:
     def backward(gradient: Any, query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
         return int(sdpa_backward_flop_count(gradient, query, key, value))  # type: ignore[no-untyped-call]
 
+    def cross_entropy(hidden: Any, weight: Any, *_: Any, **__: Any) -> int:
+        # The gradients of both factors are made with the logits, chunk by chunk.
+        return int(3 * 2 * math.prod(hidden) * weight[0])
+
     operators = torch.ops.aten
-    return FlopCounterMode(
-        display=False,
-        custom_mapping={
-            operators._scaled_dot_product_flash_attention_for_cpu: forward,
-            operators._scaled_dot_product_flash_attention_for_cpu_backward: backward,
-        },
-    )
+    known: dict[Any, Any] = {
+        operators._scaled_dot_product_flash_attention_for_cpu: forward,
+        operators._scaled_dot_product_flash_attention_for_cpu_backward: backward,
+    }
+    # torch makes this operator when its module is imported; older ones have neither.
+    if find_spec("torch.nn.modules.linear_cross_entropy"):
+        importlib.import_module("torch.nn.modules.linear_cross_entropy")
+        known[getattr(torch.ops.torch_nn, CHUNKED_CROSS_ENTROPY)] = cross_entropy
+    return FlopCounterMode(display=False, custom_mapping=known)
 
 
 def _without_attention_dropout(model: nn.Module) -> None:
@@ -136,5 +174,6 @@ def _saved_bytes(model: Any, objectives: Objectives, context: int, rows: int) ->
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        accumulate_gradients(model, objectives, _batch(rows, context), _batch(rows, context), seed=0, step=0)
+        tokens = _batch(rows, context)
+        accumulate_gradients(model, objectives, tokens, tokens, _later(objectives, rows), seed=0, step=0)
     return sum(seen.values())

@@ -10,6 +10,9 @@ from deepsight.errors import UserError
 
 Data = dict[str, Any]
 
+WHOLE_VALUES = ("attach", "coefficient")
+"""Keys whose mapping is one value ({layer: 3}; a schedule): it replaces what was there."""
+
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> Data:
     """Return `base` with `changes` laid over it; neither is altered.
@@ -32,7 +35,8 @@ def with_dotted_keys(data: Mapping[str, Any], prefix: str = "") -> Data:
     """Return nested mappings flattened to dotted keys; components (mappings with a ``name``) and lists stay whole."""
     flat: Data = {}
     for key, value in data.items():
-        if isinstance(value, Mapping) and "name" not in value and value:
+        last = str(key).rpartition(".")[2]
+        if isinstance(value, Mapping) and "name" not in value and value and last not in WHOLE_VALUES:
             flat.update(with_dotted_keys(value, f"{prefix}{key}."))
         else:
             flat[f"{prefix}{key}"] = copy.deepcopy(value)
@@ -49,7 +53,7 @@ def _set(container: Any, path: list[str], value: Any, key: str) -> None:
     if rest:
         container[place] = inner = _opened(inner, key)
         _set(inner, rest, value, key)
-    elif isinstance(value, Mapping) and value and "name" not in value:
+    elif isinstance(value, Mapping) and value and "name" not in value and head not in WHOLE_VALUES:
         container[place] = inner = _opened(inner, key)
         for below, change in value.items():
             _set(inner, str(below).split("."), change, f"{key}.{below}")

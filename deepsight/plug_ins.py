@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import sys
-import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BeforeValidator
 
-from deepsight.errors import UserError
+from deepsight.errors import UserError, line_in
 from deepsight.registry import Registry, Spec
 
 if TYPE_CHECKING:
@@ -22,16 +21,46 @@ if TYPE_CHECKING:
     from deepsight.data.corpora import Corpus
 
 architectures: Registry[Architecture] = Registry("architecture", "architectures", supplied=("config", "vocabulary"))
-objectives: Registry[nn.Module] = Registry("objective", "objectives", supplied=("shape",), reserved=("coefficient",))
-aggregators: Registry[nn.Module] = Registry("aggregator", "aggregators", supplied=("n",))
+objectives: Registry[nn.Module] = Registry(
+    "objective", "objectives", supplied=("shape",), reserved=("coefficient", "attach")
+)
+targets: Registry[Any] = Registry("target", "targets", offered=("shape",))
+aggregators: Registry[nn.Module] = Registry("aggregator", "aggregators", supplied=("n",), offered=("width", "shape"))
 merges: Registry[Callable[..., Tensor]] = Registry("merge", "merges", supplied=("present", "future", "n"))
+predictors: Registry[nn.Module] = Registry("predictor", "predictors", supplied=("width", "target_width"))
+normalisers: Registry[nn.Module] = Registry("normaliser", "normalisers", offered=("width",))
 distances: Registry[Callable[..., Tensor]] = Registry("distance", "distances", supplied=("prediction", "target"))
 corpora: Registry[Corpus] = Registry("corpus", "corpora")
 
+REGISTRIES: tuple[Registry[Any], ...] = (
+    objectives,
+    targets,
+    aggregators,
+    merges,
+    predictors,
+    normalisers,
+    distances,
+    architectures,
+    corpora,
+)
+"""Every kind of component, in the order in which people meet them."""
+
+TargetSpec = Annotated[Spec | str, BeforeValidator(targets.resolve)]
 AggregatorSpec = Annotated[Spec | str, BeforeValidator(aggregators.resolve)]
 MergeSpec = Annotated[Spec | str, BeforeValidator(merges.resolve)]
+PredictorSpec = Annotated[Spec | str, BeforeValidator(predictors.resolve)]
+NormaliserSpec = Annotated[Spec | str, BeforeValidator(normalisers.resolve)]
 DistanceSpec = Annotated[Spec | str, BeforeValidator(distances.resolve)]
 CorpusSpec = Annotated[Spec | str, BeforeValidator(corpora.resolve)]
+
+
+def _short(spec: object) -> Spec | str:
+    """Return an architecture without parameters as its name, one with parameters in its complete form."""
+    resolved = architectures.resolve(spec)
+    return str(resolved["name"]) if len(resolved) == 1 else resolved
+
+
+ArchitectureSpec = Annotated[Spec | str, BeforeValidator(_short)]
 
 _loaded: dict[Path, str] = {}
 
@@ -72,10 +101,6 @@ def _load(file: Path) -> None:
     except SyntaxError as error:
         raise UserError(f"{error.filename}:{error.lineno}: the plug-in is not valid Python: {error.msg}") from None
     except Exception as error:  # noqa: BLE001 - a stranger's file may fail in any way
-        raise UserError(f"{_line_in(path, error)}: the plug-in fails: {type(error).__name__}: {error}") from None
+        place = line_in(str(path), error) or path
+        raise UserError(f"{place}: the plug-in fails: {type(error).__name__}: {error}") from None
     _loaded[path] = digest
-
-
-def _line_in(path: Path, error: BaseException) -> str:
-    frames: list[Any] = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-    return f"{path}:{frames[-1].lineno}" if frames else str(path)

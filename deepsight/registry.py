@@ -54,17 +54,26 @@ class Registry(Generic[Built]):
     Args:
         kind: what one component is called in messages, such as "aggregator".
         plural: the last part of the entry-point group, ``deepsight.<plural>``.
-        supplied: names in the signature that the caller of `build` fills in; they are no parameters of the component.
+        supplied: names that a signature must have and the caller of `build` fills in; no parameters of the component.
+        offered: the same, for names that a signature may have.
         reserved: keys beside `name` that mean something else where a component is written.
 
     """
 
     def __init__(
-        self, kind: str, plural: str, *, supplied: tuple[str, ...] = (), reserved: tuple[str, ...] = ()
+        self,
+        kind: str,
+        plural: str,
+        *,
+        supplied: tuple[str, ...] = (),
+        offered: tuple[str, ...] = (),
+        reserved: tuple[str, ...] = (),
     ) -> None:
         self.kind = kind
+        self.plural = plural
         self.group = f"deepsight.{plural}"
         self.supplied = supplied
+        self.offered = offered
         self.reserved = ("name", *reserved)
         self._components: dict[str, Component] = {}
 
@@ -107,6 +116,16 @@ class Registry(Generic[Built]):
                 self._add(name, factory, "", "")
         return self._components[name]
 
+    def is_loaded(self, name: str) -> bool:
+        """Say whether a name is registered here, and not only offered by an entry point that nobody asked for."""
+        return name in self._components
+
+    def package_of(self, name: str) -> str | None:
+        """Return the installed package, with its version, that offers a name as an entry point."""
+        found = self._entry_points().get(name)
+        package = found[0].dist if found else None
+        return f"{package.name} {package.version}" if package else None
+
     def resolve(self, spec: object) -> Spec:
         """Return the complete form of a component as written: its name and every parameter, defaults filled in.
 
@@ -129,11 +148,14 @@ class Registry(Generic[Built]):
     def build(self, spec: object, **supplied: Any) -> Built:
         """Return the component of `spec`: a class is called, a function gets its parameters bound.
 
-        `supplied` is what the signature has beside the parameters, such as a horizon; by name, in any order.
+        `supplied` is what the signature has beside the parameters, such as a horizon; by name, in any order. What is
+        offered reaches only a component that takes it.
         """
         resolved = self.resolve(spec)
         component = self[resolved["name"]]
         parameters = {key: value for key, value in resolved.items() if key != "name"}
+        taken = _signature(component.factory)
+        supplied = {key: value for key, value in supplied.items() if key not in self.offered or key in taken}
         if inspect.isclass(component.factory):
             return typing.cast(Built, component.factory(**supplied, **parameters))
         return typing.cast(Built, functools.partial(component.factory, **supplied, **parameters))
@@ -191,11 +213,11 @@ class Registry(Generic[Built]):
         except (NameError, AttributeError, SyntaxError, TypeError) as error:
             raise UserError(f"{where}: the {what} has an annotation that cannot be read: {error}") from None
         fields: dict[str, Any] = {}
-        signature = dict(inspect.signature(factory).parameters)
+        signature = _signature(factory)
         for missing in (needed for needed in self.supplied if needed not in signature):
             raise UserError(f"{where}: the {what} must take {missing!r}")
         for parameter in signature.values():
-            if parameter.name in self.supplied:
+            if parameter.name in self.supplied or parameter.name in self.offered:
                 continue
             if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
                 raise UserError(f"{where}: the parameter {parameter.name!r} of the {what} cannot be given by name")
@@ -220,6 +242,14 @@ def _entry_points_of(group: str) -> dict[str, list[EntryPoint]]:
     for entry_point in entry_points(group=group):
         found.setdefault(entry_point.name, {})[entry_point.value] = entry_point
     return {name: list(by_value.values()) for name, by_value in found.items()}
+
+
+def _signature(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """Return the parameters of a factory; a class that leaves its constructor to torch's Module has none."""
+    function: Any = factory.__init__ if inspect.isclass(factory) else factory
+    if inspect.isclass(factory) and function.__module__.partition(".")[0] == "torch":
+        return {}
+    return dict(inspect.signature(factory).parameters)
 
 
 def _place(factory: Callable[..., Any]) -> tuple[str, int]:

@@ -7,17 +7,21 @@ from typing import Any
 import torch
 from hypothesis import strategies as st
 
-from deepsight.architecture import Architecture, initialise
+from deepsight.architecture import Architecture
 from deepsight.config import ModelConfig
+from deepsight.initialisation import initialise
 from deepsight.plug_ins import architectures
 from deepsight.trace import Trace
 from deepsight.validation import validated
 
-ARCHITECTURES = ("deepsight", "baseline")
+ARCHITECTURES = ("deepsight", "encoder_decoder", "baseline")
+"""Those that predict a next token at every position of a window."""
+
+EVERY_ARCHITECTURE = (*ARCHITECTURES, "canonical")
 
 
 def small_model(
-    architecture: str = "deepsight",
+    architecture: str | dict[str, Any] = "deepsight",
     *,
     vocabulary: int = 31,
     dtype: torch.dtype = torch.float32,
@@ -26,8 +30,9 @@ def small_model(
 ) -> Architecture:
     """Return an initialised model; `shape` changes width 16, heads 2, layers [2, 2], context 12."""
     written = {"architecture": architecture, "width": 16, "heads": 2, "layers": [2, 2], "context": 12, **shape}
-    config = architectures[architecture].factory.normalised(validated(ModelConfig, written))
-    model: Architecture = architectures.build(architecture, config=config, vocabulary=vocabulary)
+    config = validated(ModelConfig, written)
+    config = architectures[config.architecture_name].factory.normalised(config)
+    model: Architecture = architectures.build(config.architecture, config=config, vocabulary=vocabulary)
     initialise(model, seed)
     return model.to(dtype)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +15,27 @@ from torch import Tensor
 from deepsight.data.packed import Tokens
 from deepsight.errors import UserError
 from deepsight.random_streams import derive
+from deepsight.trace import IGNORED
 
-Pair = tuple[Int[Tensor, "batch context"], Int[Tensor, "batch context"]]
-"""Inputs and targets, int64: the target at a position is the input at the next."""
+
+class Batch(NamedTuple):
+    """Sequences, int64.
+
+    Attributes:
+        inputs: tokens.
+        targets: the target at a position is the input at the next.
+        later: the tokens after the last target, if any were asked for; `IGNORED` where the split has ended.
+
+    """
+
+    inputs: Int[Tensor, "batch context"]
+    targets: Int[Tensor, "batch context"]
+    later: Int[Tensor, "batch later"] | None = None
+
+    def to(self, device: torch.device) -> Batch:
+        """Return the batch on a device."""
+        later = None if self.later is None else self.later.to(device, non_blocking=True)
+        return Batch(self.inputs.to(device, non_blocking=True), self.targets.to(device, non_blocking=True), later)
 
 
 class Batches:
@@ -30,10 +49,11 @@ class Batches:
         context: tokens in a sequence.
         batch_size: sequences in a batch.
         windows: sequences in an epoch.
+        later: tokens given beside each window, after its last target; they change no window.
 
     """
 
-    def __init__(self, tokens: Tokens, *, context: int, batch_size: int, seed: int) -> None:
+    def __init__(self, tokens: Tokens, *, context: int, batch_size: int, seed: int, later: int = 0) -> None:
         """Divide the split.
 
         Raises:
@@ -42,16 +62,17 @@ class Batches:
         """
         self.context = context
         self.batch_size = batch_size
+        self.later = later
         self.windows = max(1, _windows_in(tokens, context, "training") - 1)
         self._tokens = tokens
         self._seed = seed
         self._room = (len(tokens) - 1) - self.windows * context
         self._epochs: dict[int, npt.NDArray[np.int64]] = {}
 
-    def __call__(self, step: int) -> Pair:
-        """Return inputs and targets of a step (from 0 on)."""
+    def __call__(self, step: int) -> Batch:
+        """Return the batch of a step (from 0 on)."""
         sequences = range(step * self.batch_size, (step + 1) * self.batch_size)
-        return _pair(self._tokens, [self._start(sequence) for sequence in sequences], self.context)
+        return _batch(self._tokens, [self._start(sequence) for sequence in sequences], self.context, self.later)
 
     def _start(self, sequence: int) -> int:
         epoch, position = divmod(sequence, self.windows)
@@ -74,10 +95,11 @@ class ValidationWindows:
     Attributes:
         context: tokens in a window.
         starts: where each window begins, (windows,).
+        later: tokens given beside each window, after its last target.
 
     """
 
-    def __init__(self, tokens: Tokens, *, context: int, count: int | None = None) -> None:
+    def __init__(self, tokens: Tokens, *, context: int, count: int | None = None, later: int = 0) -> None:
         """Choose `count` windows; all there are where it is None or greater.
 
         Raises:
@@ -87,17 +109,18 @@ class ValidationWindows:
         available = _windows_in(tokens, context, "validation")
         count = available if count is None else min(count, available)
         self.context = context
+        self.later = later
         self.starts: npt.NDArray[np.int64] = np.arange(count, dtype=np.int64) * available // count * context
         self._tokens = tokens
 
     def __len__(self) -> int:
         return len(self.starts)
 
-    def batches(self, batch_size: int) -> Iterator[Pair]:
-        """Yield inputs and targets of at most `batch_size` windows at a time; each batch is spread over the split."""
+    def batches(self, batch_size: int) -> Iterator[Batch]:
+        """Yield batches of at most `batch_size` windows at a time; each batch is spread over the split."""
         count = -(-len(self.starts) // batch_size)
         for first in range(count):
-            yield _pair(self._tokens, self.starts[first::count].tolist(), self.context)
+            yield _batch(self._tokens, self.starts[first::count].tolist(), self.context, self.later)
 
 
 class BatchDigest:
@@ -129,7 +152,17 @@ def _windows_in(tokens: Tokens, context: int, split: str) -> int:
     return windows
 
 
-def _pair(tokens: Tokens, starts: list[int], context: int) -> Pair:
+def _batch(tokens: Tokens, starts: list[int], context: int, later: int) -> Batch:
     windows = np.stack([tokens[start : start + context + 1] for start in starts]).astype(np.int64)
     whole = torch.from_numpy(windows)
-    return whole[:, :-1].contiguous(), whole[:, 1:].contiguous()
+    return Batch(whole[:, :-1].contiguous(), whole[:, 1:].contiguous(), _later(tokens, starts, context, later))
+
+
+def _later(tokens: Tokens, starts: list[int], context: int, later: int) -> Tensor | None:
+    if not later:
+        return None
+    rows = np.full((len(starts), later), IGNORED, dtype=np.int64)
+    for row, start in zip(rows, starts, strict=True):
+        found = tokens[start + context + 1 : start + context + 1 + later]
+        row[: len(found)] = found
+    return torch.from_numpy(rows)

@@ -54,6 +54,11 @@ def vocabulary_of(name: str) -> int:
     return size
 
 
+def end_of_text_of(name: str) -> int:
+    """Return the id that ends each document, without loading the tokenizer: the last one, in all of them."""
+    return vocabulary_of(name) - 1
+
+
 def is_trained(name: str) -> bool:
     """Return whether a tokenizer is trained on a corpus, so that a name alone does not make it."""
     return name.startswith("bpe:")

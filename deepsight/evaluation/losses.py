@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 
 import torch
@@ -10,10 +11,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from deepsight.architecture import Architecture
-from deepsight.building import Objectives
 from deepsight.data.batches import ValidationWindows
 from deepsight.loss import next_token_loss
-from deepsight.trace import IGNORED
+from deepsight.objectives_of_run import Objectives
+from deepsight.trace import IGNORED, Trace
 
 
 @torch.no_grad()
@@ -26,12 +27,14 @@ def evaluate(
     token_bytes: Float[Tensor, " vocabulary"],
     device: torch.device,
     autocast: contextlib.AbstractContextManager[object],
+    first_position: int = 0,
 ) -> dict[str, float]:
     """Measure a model without dropout and without auxiliary terms.
 
     Args:
         windows: fixed, non-overlapping, evenly spread over the validation split.
         token_bytes: UTF-8 bytes of each token, 0 for end of text.
+        first_position: the next-token loss of positions before it does not count.
 
     Returns:
         `validation_loss` (nats per token), `bits_per_byte`, each objective's ``label/loss`` over all windows, and its
@@ -44,12 +47,13 @@ def evaluate(
         module.eval()
     sums: dict[str, float] = {"next_token": 0.0}
     counted, text_bytes, rows, diagnostics = 0, 0.0, 0, dict[str, Tensor]()
-    for position, (inputs, targets) in enumerate(windows.batches(batch_size)):
-        inputs, targets = inputs.to(device), targets.to(device)
-        counts = targets != IGNORED
+    for position, batch in enumerate(windows.batches(batch_size)):
+        inputs, targets, later = batch.to(device)
         with autocast:
-            trace = model(inputs, targets)
-            sums["next_token"] += float(next_token_loss(trace)) * int(counts.sum())
+            trace = dataclasses.replace(model(inputs, targets), later=later)
+            measured = _from(trace, first_position - (targets.shape[1] - trace.targets.shape[1]))
+            counts = measured.targets != IGNORED
+            sums["next_token"] += float(next_token_loss(measured)) * int(counts.sum())
             for label, parts in objectives.losses(trace, 0, position).items():
                 key = f"{label}/loss"
                 sums[key] = sums.get(key, 0.0) + float(parts["loss"]) * inputs.shape[0]
@@ -57,7 +61,7 @@ def evaluate(
                 diagnostics = objectives.diagnostics(trace)
         counted += int(counts.sum())
         rows += inputs.shape[0]
-        text_bytes += float(token_bytes[targets[counts]].sum(dtype=torch.float64))
+        text_bytes += float(token_bytes[measured.targets[counts]].sum(dtype=torch.float64))
     for module, mode in zip(modules, before, strict=True):
         module.train(mode)
     nats = sums.pop("next_token")
@@ -67,3 +71,12 @@ def evaluate(
         **{name: value / rows for name, value in sums.items()},
         **{name: float(value) for name, value in diagnostics.items()},
     }
+
+
+def _from(trace: Trace, first: int) -> Trace:
+    """Return the trace with the targets of its rows before `first` ignored."""
+    if first <= 0:
+        return trace
+    targets = trace.targets.clone()
+    targets[:, :first] = IGNORED
+    return dataclasses.replace(trace, targets=targets)

@@ -16,9 +16,11 @@ from deepsight.attention import use_backend
 from deepsight.building import build_model, build_objectives, weight_digests
 from deepsight.config import RunConfig
 from deepsight.data.batches import BatchDigest, Batches, ValidationWindows
+from deepsight.data.counts import token_counts
 from deepsight.data.packing import PackedCorpus
 from deepsight.evaluation.losses import evaluate
 from deepsight.files import digest_of_json, write_json
+from deepsight.objective import Preparation
 from deepsight.training.checkpoint import read_checkpoint, restore_optimizer, save_checkpoint
 from deepsight.training.device import autocast, peak_memory, prepare
 from deepsight.training.metrics import MetricsFile
@@ -28,6 +30,9 @@ from deepsight.training.step import accumulate_gradients
 from deepsight.training.tensorboard import tensorboard_writer
 
 Row = dict[str, Any]
+
+SHARES = ("/gradient_share", "/gradient_cosine")
+"""Metrics of a training step that an evaluation records too."""
 
 
 class DivergedError(ArithmeticError):
@@ -80,14 +85,18 @@ class Trainer:
         self.autocast = autocast(config, self.device)
         self.model = build_model(config).to(self.device)
         self.objectives = build_objectives(config, self.model.shape).to(self.device)
+        self.objectives.prepare(Preparation(self.model, lambda: token_counts(corpus).to(self.device), config.seed))
         self.optimizer = build_optimizer([self.model, self.objectives], config.training)
-        context, size = config.model.context, config.training.batch_size
-        self.batches = Batches(corpus.train, context=context, batch_size=size, seed=config.seed)
-        self.windows = ValidationWindows(corpus.validation, context=context, count=config.evaluation.windows)
+        context, size, later = config.model.context, config.training.batch_size, self.objectives.lookahead
+        self.batches = Batches(corpus.train, context=context, batch_size=size, seed=config.seed, later=later)
+        self.windows = ValidationWindows(
+            corpus.validation, context=context, count=config.evaluation.windows, later=later
+        )
         self.token_bytes = torch.as_tensor(corpus.token_bytes, dtype=torch.float32, device=self.device)
         self.progress = Progress()
         # Losses of steps since the last look; read in one go, since each reading waits for the device.
-        self._unread: list[Tensor] = []
+        self._unread: list[dict[str, Tensor]] = []
+        self._shares: Row = {}
         self._also_to = [tensorboard_writer(self.folder)] if config.runtime.tensorboard else []
         self._forward: Any = torch.compile(self.model) if config.runtime.compile else self.model
 
@@ -117,39 +126,44 @@ class Trainer:
     def _step(self, digest: BatchDigest) -> None:
         config, progress = self.config, self.progress
         started = time.perf_counter()
-        inputs, targets = self.batches(progress.step)
-        digest.update(inputs)
+        batch = self.batches(progress.step)
+        digest.update(batch.inputs)
         rate = learning_rate(progress.step, config.training)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
+        last, runtime = progress.step + 1 == config.training.steps, config.runtime
+        look = (progress.step + 1) % runtime.log_every == 0
+        measure = last or (progress.step + 1) % config.evaluation.every == 0
+        share_done = progress.step / config.training.steps
+        self.objectives.progress(share_done)
         metrics = accumulate_gradients(
             self._forward,
             self.objectives,
-            inputs.to(self.device, non_blocking=True),
-            targets.to(self.device, non_blocking=True),
+            *batch.to(self.device),
             seed=config.seed,
             step=progress.step,
-            micro_batch_size=config.runtime.micro_batch_size,
+            coefficients=self.objectives.coefficients(share_done),
+            micro_batch_size=runtime.micro_batch_size,
             autocast=self.autocast,
+            watch=look or measure,
         )
         weights = [weight for group in self.optimizer.param_groups for weight in group["params"]]
         limit = config.training.gradient_clip
         norm = torch.nn.utils.clip_grad_norm_(weights, math.inf if limit is None else limit)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        self._unread.append(metrics["next_token"])
+        self.objectives.after_step(self.model)
+        self._unread.append({name: value for name, value in metrics.items() if name.endswith(("next_token", "/loss"))})
         progress.step += 1
-        progress.tokens += inputs.numel()
+        progress.tokens += batch.inputs.numel()
         progress.batches = digest.hexdigest()
-        last, runtime = progress.step == config.training.steps, config.runtime
-        look = progress.step % runtime.log_every == 0
-        measure = last or progress.step % config.evaluation.every == 0
         save = not last and runtime.checkpoint_every is not None and progress.step % runtime.checkpoint_every == 0
         if look or measure or save:
             self._read_losses()
         progress.seconds += time.perf_counter() - started
+        named = {name: float(value) for name, value in metrics.items()} if look or measure else {}
+        self._shares = {name: value for name, value in named.items() if name.endswith(SHARES)}
         if look:
-            named = {name: float(value) for name, value in metrics.items()}
             self._record("train", loss=named.pop("next_token"), learning_rate=rate, gradient_norm=float(norm), **named)
         if measure:
             self._evaluate()
@@ -159,12 +173,20 @@ class Trainer:
     def _read_losses(self) -> None:
         if not self._unread:
             return
-        losses = torch.stack(self._unread).double().cpu()
+        for name in {name: None for row in self._unread for name in row}:
+            losses = torch.stack([row[name] for row in self._unread if name in row]).double().cpu()
+            if not torch.isfinite(losses).all():
+                raise DivergedError(f"{self._named(name)} was not finite by step {self.progress.step}")
+            if name == "next_token":
+                self.progress.loss_sum += float(losses.sum())
+                self.progress.loss_count += len(losses)
         self._unread.clear()
-        if not torch.isfinite(losses).all():
-            raise DivergedError(f"the training loss was not finite by step {self.progress.step}")
-        self.progress.loss_sum += float(losses.sum())
-        self.progress.loss_count += len(losses)
+
+    def _named(self, metric: str) -> str:
+        label, _, name = metric.partition("/")
+        if label in self.objectives.parts:
+            return f"the {name} of {self.objectives.described(label)}"
+        return "the training loss" if metric == "next_token" else metric
 
     def _evaluate(self) -> None:
         progress = self.progress
@@ -176,10 +198,13 @@ class Trainer:
             token_bytes=self.token_bytes,
             device=self.device,
             autocast=self.autocast,
+            first_position=self.config.evaluation.first_position,
         )
         bad = [name for name, value in found.items() if not math.isfinite(value)]
         if bad:
-            raise DivergedError(f"{bad[0]} was not finite at step {progress.step}")
+            raise DivergedError(f"{self._named(bad[0])} was not finite at step {progress.step}")
+        # What the training step before this evaluation said of the gradient.
+        found |= self._shares
         train_loss = progress.loss_sum / progress.loss_count if progress.loss_count else None
         progress.loss_sum, progress.loss_count = 0.0, 0
         progress.last = {"train_loss": train_loss, **found}
@@ -197,6 +222,7 @@ class Trainer:
             "model": self.config.model.model_dump(mode="json"),
             "vocabulary": self.config.data.vocabulary,
             "tokenizer": self.config.data.tokenizer,
+            "objective": self.config.objective,
             "progress": dataclasses.asdict(self.progress),
         }
 

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+from collections.abc import Mapping
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from deepsight.architecture import Architecture
-from deepsight.building import Objectives
+from deepsight.errors import UserError
 from deepsight.loss import next_token_loss
+from deepsight.objectives_of_run import LOSS, Objectives
 from deepsight.random_streams import derive
-from deepsight.trace import IGNORED
+from deepsight.trace import IGNORED, Trace
+from deepsight.training.seam import Seam
 
 Scalar = Float[Tensor, ""]
+Context = contextlib.AbstractContextManager[object]
+
+NEXT_TOKEN = "next_token"
 
 
 def accumulate_gradients(
@@ -22,42 +29,97 @@ def accumulate_gradients(
     objectives: Objectives,
     inputs: Int[Tensor, "batch time"],
     targets: Int[Tensor, "batch time"],
+    later: Int[Tensor, "batch later"] | None = None,
     *,
     seed: int,
     step: int,
+    coefficients: Mapping[str, float] | None = None,
     micro_batch_size: int | None = None,
-    autocast: contextlib.AbstractContextManager[object] | None = None,
+    autocast: Context | None = None,
+    watch: bool = False,
 ) -> dict[str, Scalar]:
     """Add the gradients of next-token loss + Σ coefficient · objective to the parameters, micro-batch by micro-batch.
 
     Dropout and each objective draw from streams of (seed, step, micro-batch), so what one of them draws moves no other.
+    An objective whose coefficient is zero does not run.
+
+    Args:
+        model, objectives: their parameters receive the gradients.
+        inputs, targets: one batch.
+        later: tokens after the last target, for objectives that ask for them.
+        seed: of the run.
+        step: from 0.
+        coefficients: of each objective at this step; those of the first step when not given.
+        micro_batch_size: sequences at a time; all when not given.
+        autocast: the context of the forward passes.
+        watch: also measure each objective's share of the gradient, in the last micro-batch.
 
     Returns:
         `next_token`, and every objective's metrics as ``label/metric``: means over the batch, detached.
 
     """
-    counted = (targets != IGNORED).sum()
+    coefficients = objectives.coefficients() if coefficients is None else coefficients
+    active = [label for label in objectives.parts if coefficients[label] != 0]
     metrics: dict[str, Scalar] = {}
-    batch = inputs.shape[0]
-    rows = micro_batch_size or batch
-    pairs = zip(torch.split(inputs, rows), torch.split(targets, rows), strict=True)
-    for position, (part_inputs, part_targets) in enumerate(pairs):
+    rows = micro_batch_size or inputs.shape[0]
+    counted: Tensor | None = None
+    starts = range(0, inputs.shape[0], rows)
+    for position, start in enumerate(starts):
+        part = slice(start, start + rows)
         torch.manual_seed(derive(seed, "dropout", step, position))
         with autocast or contextlib.nullcontext():
-            trace = model(part_inputs, part_targets)
-            next_token = next_token_loss(trace)
-            said = objectives.losses(trace, seed, step, position)
-        tokens_share = (part_targets != IGNORED).sum().double() / counted
-        batch_share = part_inputs.shape[0] / batch
-        total = tokens_share * next_token
-        for label, parts in said.items():
-            total = total + batch_share * objectives.coefficients[label] * parts["loss"]
-        torch.autograd.backward(total)
-        _add(metrics, "next_token", tokens_share * next_token)
-        for label, parts in said.items():
-            for name, value in parts.items():
+            trace = model(inputs[part], targets[part])
+        if later is not None:
+            trace = dataclasses.replace(trace, later=later[part])
+        counted = _counted(trace, targets) if counted is None else counted
+        tokens_share = (trace.targets != IGNORED).sum().double() / counted
+        batch_share = trace.tokens.shape[0] / inputs.shape[0]
+        # Also where next-token loss is alone: an objective beside it must not change the order of any sum.
+        seam = Seam(trace)
+        with autocast or contextlib.nullcontext():
+            share = tokens_share * next_token_loss(seam.trace)
+        seam.backward(NEXT_TOKEN, share)
+        _add(metrics, NEXT_TOKEN, share)
+        for label in active:
+            objectives.draw(label, seed, step, position)
+            said = _objective(seam, objectives, label, batch_share * coefficients[label], autocast)
+            for name, value in said.items():
                 _add(metrics, f"{label}/{name}", batch_share * value)
+        watched = watch and position == len(starts) - 1
+        seam.finish(watch=watched)
+        for label in active if watched else []:
+            for name, value in seam.shares(label).items():
+                _add(metrics, f"{label}/{name}", value)
     return metrics
+
+
+def _objective(
+    seam: Seam, objectives: Objectives, label: str, scale: float, autocast: Context | None
+) -> dict[str, Scalar]:
+    """Differentiate the terms of one objective as they come, and return them and their sum, detached."""
+    said: dict[str, Scalar] = {}
+    total: Tensor | None = None
+    terms = objectives.terms(label, seam.trace)
+    while True:
+        with autocast or contextlib.nullcontext():
+            term = next(terms, None)
+        if term is None:
+            break
+        said[term.name] = term.loss.detach()
+        if term.weight != 0:
+            with objectives.failing_well(label):
+                seam.backward(label, scale * term.weight * term.loss)
+            part = term.weight * term.loss.detach()
+            total = part if total is None else total + part
+    if not seam.untouched():
+        raise UserError(f"{objectives.described(label)} changes the trace that it reads, in place")
+    said[LOSS] = torch.zeros(()) if total is None else total
+    return said
+
+
+def _counted(trace: Trace, targets: Tensor) -> Tensor:
+    """Return the positions of a whole batch that count; an architecture may predict only a window's last ones."""
+    return (targets[:, targets.shape[1] - trace.targets.shape[1] :] != IGNORED).sum()
 
 
 def _add(metrics: dict[str, Scalar], name: str, value: Tensor) -> None:

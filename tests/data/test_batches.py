@@ -6,10 +6,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepsight.data.batches import BatchDigest, Batches, ValidationWindows
+from deepsight.data.batches import Batch, BatchDigest, Batches, ValidationWindows
 from deepsight.data.packed import Tokens
 from deepsight.errors import UserError
 from deepsight.random_streams import derive
+from deepsight.trace import IGNORED
 
 
 def counting(length: int) -> Tokens:
@@ -34,7 +35,7 @@ def naive_sequence(tokens: Tokens, context: int, seed: int, number: int) -> list
 def test_a_batch_is_what_the_definition_says(drawn: tuple[int, int], batch_size: int, seed: int, step: int) -> None:
     context, length = drawn
     tokens = counting(length)
-    inputs, targets = Batches(tokens, context=context, batch_size=batch_size, seed=seed)(step)
+    inputs, targets, _ = Batches(tokens, context=context, batch_size=batch_size, seed=seed)(step)
     expected = [naive_sequence(tokens, context, seed, step * batch_size + j) for j in range(batch_size)]
     assert inputs.tolist() == [sequence[:-1] for sequence in expected]
     assert targets.tolist() == [sequence[1:] for sequence in expected]
@@ -63,6 +64,63 @@ def test_the_order_of_asking_changes_nothing(steps: list[int]) -> None:
         assert torch.equal(one(step)[0], Batches(counting(100), context=5, batch_size=4, seed=3)(step)[0])
 
 
+@given(drawn=sizes, batch_size=st.integers(1, 5), seed=st.integers(0, 99), later=st.integers(1, 20))
+def test_later_tokens_lie_beside_windows_that_do_not_change(
+    drawn: tuple[int, int], batch_size: int, seed: int, later: int
+) -> None:
+    """They come after each row's last target, as far as the split goes; the digest knows nothing of them."""
+    context, length = drawn
+    tokens = counting(length)
+    plain, extended = (
+        Batches(tokens, context=context, batch_size=batch_size, seed=seed, later=count) for count in (0, later)
+    )
+    digests = BatchDigest(), BatchDigest()
+    assert plain.windows == extended.windows
+    for step in range(3):
+        batch, long = plain(step), extended(step)
+        assert batch.later is None
+        assert long.later is not None
+        assert torch.equal(batch.inputs, long.inputs)
+        assert torch.equal(batch.targets, long.targets)
+        assert_later(long, length, later)
+        for digest, shown in zip(digests, (batch, long), strict=True):
+            digest.update(shown.inputs)
+    assert digests[0].hexdigest() == digests[1].hexdigest()
+
+
+@given(drawn=sizes, count=st.none() | st.integers(1, 50), batch_size=st.integers(1, 9), later=st.integers(1, 20))
+def test_later_tokens_move_no_validation_window(
+    drawn: tuple[int, int], count: int | None, batch_size: int, later: int
+) -> None:
+    context, length = drawn
+    tokens = counting(length)
+    plain = ValidationWindows(tokens, context=context, count=count)
+    extended = ValidationWindows(tokens, context=context, count=count, later=later)
+    assert plain.starts.tolist() == extended.starts.tolist()
+    for batch, long in zip(plain.batches(batch_size), extended.batches(batch_size), strict=True):
+        assert batch.later is None
+        assert torch.equal(batch.inputs, long.inputs)
+        assert torch.equal(batch.targets, long.targets)
+        assert_later(long, length, later)
+
+
+def assert_later(batch: Batch, length: int, later: int) -> None:
+    """Check what lies beside windows of tokens that tell their own position, in a split of `length` tokens."""
+    assert batch.later is not None
+    assert batch.later.shape == (len(batch.inputs), later)
+    assert batch.later.dtype == torch.int64
+    for targets, row in zip(batch.targets.tolist(), batch.later.tolist(), strict=True):
+        after = range(targets[-1] + 1, targets[-1] + 1 + later)
+        assert row == [position if position < length else IGNORED for position in after]
+
+
+def test_a_batch_keeps_its_later_tokens_on_its_way_to_a_device() -> None:
+    moved = Batches(counting(40), context=5, batch_size=2, seed=0, later=3)(0).to(torch.device("cpu"))
+    assert moved.later is not None
+    assert_later(moved, 40, 3)
+    assert Batches(counting(40), context=5, batch_size=2, seed=0)(0).to(torch.device("cpu")).later is None
+
+
 def test_another_batch_size_shows_the_same_sequences() -> None:
     def shown(batch_size: int) -> list[list[int]]:
         batches = Batches(counting(500), context=7, batch_size=batch_size, seed=1)
@@ -84,7 +142,7 @@ def test_seeds_and_epochs_have_orders_and_offsets_of_their_own() -> None:
 
 
 def test_the_order_never_changes() -> None:
-    inputs, _ = Batches(counting(1000), context=4, batch_size=3, seed=0)(0)
+    inputs, _, _ = Batches(counting(1000), context=4, batch_size=3, seed=0)(0)
     assert inputs[:, 0].tolist() == [691, 979, 539]
 
 

@@ -9,10 +9,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from deepsight.building import Objectives, build_model, build_objectives, own_stream, weight_digests
+from deepsight.building import build_model, build_objectives, weight_digests
 from deepsight.config import run_config
 from deepsight.errors import UserError
+from deepsight.initialisation import own_stream
 from deepsight.layers import Linear
+from deepsight.objectives_of_run import Objectives
 from deepsight.plug_ins import objectives
 from deepsight.trace import Shape, Trace
 from tests.models import random_trace, small_model
@@ -71,7 +73,7 @@ def several(*names: str, seed: int = 0) -> Objectives:
 def test_labels_are_names_numbered_from_the_second_on(names: list[str], labels: list[str]) -> None:
     built = several(*names)
     assert list(built.parts) == labels
-    assert built.coefficients == dict.fromkeys(labels, 2.0)
+    assert built.coefficients() == dict.fromkeys(labels, 2.0)
 
 
 def test_each_objective_has_streams_of_its_own() -> None:
@@ -117,16 +119,18 @@ def test_own_stream_is_one_of_its_purpose() -> None:
     ("says", "said"),
     [
         (torch.zeros(()), "must return a dict with a tensor 'loss', not Tensor"),
-        ({}, "must return a dict with a tensor 'loss', not dict"),
-        ({"loss": 1.0}, "must return a dict with a tensor 'loss', not dict"),
-        ({"loss": torch.zeros(2)}, "must return a scalar 'loss', not one of shape (2,)"),
+        ({}, "must return a dict with a tensor 'loss', not one with the keys []"),
+        ({"lost": torch.zeros(())}, "must return a dict with a tensor 'loss', not one with the keys ['lost']"),
+        ({"loss": 1.0}, "must return a scalar tensor 'loss', not float"),
+        ({"loss": torch.zeros(2)}, "must return a scalar tensor 'loss', not one of shape (2,)"),
+        ({"loss": torch.zeros(()), "rank": 2}, "must return a scalar tensor 'rank', not int"),
     ],
 )
 def test_an_objective_that_breaks_its_contract_is_named(says: Any, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Wrong, "says", says)
     with pytest.raises(UserError) as caught:
         several("wrong").losses(random_trace(small_model()), 0)
-    assert str(caught.value) == f"the objective 'wrong' ({__name__}.Wrong) {said}"
+    assert str(caught.value) == f"the objective 'wrong' ({objectives['wrong'].location}) {said}"
 
 
 def test_what_cannot_be_built_names_its_position() -> None:

@@ -55,6 +55,14 @@ def test_an_objective_adds_its_flops_to_training_alone() -> None:
     assert more == pytest.approx(whole / CONTEXT, abs=1)
 
 
+def test_logits_of_an_objectives_heads_count() -> None:
+    """Three linear heads: a square map each, and the logits of the whole vocabulary, forward and backward."""
+    spec = {"name": "multi_token", "n": 4, "head": "linear"}
+    plain, heads = (cost_of(run_of(objective=objective)) for objective in ("none", spec))
+    more = heads.training_flops_per_token - plain.training_flops_per_token
+    assert more == pytest.approx(3 * 3 * 2 * (WIDTH * WIDTH + WIDTH * 257), abs=1)
+
+
 @pytest.mark.parametrize("architecture", ["deepsight", "baseline"])
 def test_parameters_are_those_of_the_built_modules(architecture: str) -> None:
     config = run_of(model__architecture=architecture, objective={"name": "future_context", "n": 3, "norm": "both"})

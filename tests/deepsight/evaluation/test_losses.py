@@ -12,9 +12,9 @@ import torch
 from torch.testing import assert_close
 
 from deepsight.architecture import Architecture
-from deepsight.building import Objectives
-from deepsight.data.batches import ValidationWindows
+from deepsight.data.batches import Batch, ValidationWindows
 from deepsight.evaluation.losses import evaluate
+from deepsight.objectives_of_run import Objectives
 from deepsight.plug_ins import objectives
 from deepsight.trace import IGNORED
 from tests.models import lively, small_model
@@ -54,13 +54,14 @@ def test_losses_equal_the_loop(windows: ValidationWindows, batch_size: int) -> N
     for module in (model.eval(), built):
         module.requires_grad_(False)
     nats, counted, text_bytes, auxiliary = 0.0, 0, 0.0, 0.0
-    for inputs, targets in windows.batches(1):
+    for inputs, targets, _ in windows.batches(1):
         for position, logits in enumerate(model.logits(inputs)[0]):
             target = int(targets[0, position])
             nats += float(torch.logsumexp(logits, 0) - logits[target])
             text_bytes += float(BYTES[target])
             counted += 1
-        auxiliary += float(built.parts["future_context"](model(inputs, targets))["loss"])
+        seen = built.seen("future_context", model(inputs, targets))
+        auxiliary += float(built.parts["future_context"](seen)["loss"])
     assert counted == 7 * 12
     assert found["validation_loss"] == pytest.approx(nats / counted, rel=1e-9)
     assert found["bits_per_byte"] == pytest.approx(nats / math.log(2) / text_bytes, rel=1e-9)
@@ -72,7 +73,7 @@ def test_diagnostics_are_those_of_the_first_batch(windows: ValidationWindows) ->
     model = small_model()
     built = future_context(model)
     found = measured(model, built, windows, batch_size=3)
-    trace = model(*next(windows.batches(3)))
+    trace = model(*next(windows.batches(3))[:2])
     for name, value in built.diagnostics(trace).items():
         assert found[name] == value.item()
 
@@ -84,7 +85,7 @@ def test_ignored_targets_do_not_count() -> None:
         def batches(self, batch_size: int) -> Any:
             targets = torch.arange(12)[None].clone()
             targets[0, 6:] = IGNORED
-            yield torch.arange(12)[None], targets
+            yield Batch(torch.arange(12)[None], targets)
 
     model = lively(small_model())
     found = measured(model, Objectives([], model.shape, 0), OneWindow(), 1)
