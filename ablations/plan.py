@@ -17,7 +17,7 @@ from deepsight.counting import Cost, cost_of
 from deepsight.data.of_run import fingerprint_of
 from deepsight.errors import UserError, suggestion
 from deepsight.merging import Data, merged, with_dotted_keys
-from deepsight.plug_ins import corpora, loaded_plugins
+from deepsight.plug_ins import REGISTRIES, architectures, corpora, loaded_plugins, objectives
 from deepsight.presets import expanded
 from deepsight.registry import Registry
 from deepsight.training.device import chosen_device
@@ -71,9 +71,10 @@ def _planned(study: Study, command: str) -> Plan:
     arms: list[StoredArm] = []
     trials: dict[str, Trial] = {}
     costs: dict[str, Cost] = {}
-    for cell in found:
-        config, notes = _resolved(cell, base_data, base)
-        config = _with_own_thread(config)
+    resolved = [_resolved(cell, base_data, base) for cell in found]
+    first = max(_first_predicted(config) for config, _ in resolved)
+    for cell, (config, notes) in zip(found, resolved, strict=True):
+        config = _evaluated_from(first, _with_own_thread(config), notes, cell)
         try:
             fingerprint = _fingerprint(config, fingerprints)
         except UserError as error:
@@ -132,6 +133,30 @@ def _resolved(cell: Cell, base_data: Data, base: RunConfig) -> tuple[RunConfig, 
         raise error.within(*cell.place) from None
 
 
+def _first_predicted(config: RunConfig) -> int:
+    architecture: Any = architectures[config.model.architecture_name].factory
+    return int(architecture.first_predicted(config.model))
+
+
+def _evaluated_from(first: int, config: RunConfig, notes: list[str], cell: Cell) -> RunConfig:
+    """Return the run with positions before the first that every arm predicts left out of its evaluation.
+
+    Raises:
+        UserError: none is left.
+
+    """
+    if first <= config.evaluation.first_position:
+        return config
+    if first >= config.model.context:
+        reason = (
+            f"another arm predicts from position {first} on only, and a context of {config.model.context} ends there"
+        )
+        raise UserError(f"{reason}: choose equal contexts, or a shorter prefix", (*cell.place, "model", "context"))
+    notes.append(f"evaluated from position {first} of each window on, the first that every arm predicts")
+    evaluation = config.evaluation.model_copy(update={"first_position": first})
+    return config.model_copy(update={"evaluation": evaluation})
+
+
 def _with_own_thread(config: RunConfig) -> RunConfig:
     """Return the run with one thread unless it names a number: trials share a machine, and one thread repeats bits."""
     runtime = config.runtime.model_copy(update={"threads": config.runtime.threads or 1})
@@ -166,8 +191,6 @@ def _fingerprint(config: RunConfig, known: dict[str, str]) -> str:
 
 def _plugins_used(config: RunConfig) -> dict[str, str]:
     """Return component → digest of its plug-in file, for every component of the run that a plug-in file defines."""
-    from deepsight.plug_ins import aggregators, architectures, distances, merges, objectives
-
     digests = {str(path): digest for path, digest in loaded_plugins().items()}
     used: dict[str, str] = {}
 
@@ -175,12 +198,13 @@ def _plugins_used(config: RunConfig) -> dict[str, str]:
         if name in registry and (digest := digests.get(registry[name].file)):
             used[f"{registry.kind} {name}"] = digest
 
-    look(architectures, config.model.architecture)
+    look(architectures, config.model.architecture_name)
     look(corpora, config.data.corpus_spec()["name"])
     for spec in config.objective:
         look(objectives, spec["name"])
         for part in spec.values():
             if isinstance(part, Mapping) and "name" in part:
-                for registry in (aggregators, merges, distances):
+                # Which kind a parameter holds is the objective's business; a part is looked for in all of them.
+                for registry in REGISTRIES:
                     look(registry, str(part["name"]))
     return used

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import nn
 
-from deepsight.architecture import Architecture
+from deepsight.architecture import Architecture, Hidden, States
 from deepsight.config import ModelConfig
 from deepsight.errors import UserError
-from deepsight.layers import Block, Hidden, LayerCache, Norm, residual_std
+from deepsight.layers import Block, LayerCache, Norm, residual_std
 from deepsight.plug_ins import architectures
 
 
@@ -19,11 +19,16 @@ class BaselineTransformer(Architecture):
     output is the state after the middle layer, where DeepSight's encoder of half the depth would end.
     """
 
+    takes_registers = True
+
     def __init__(self, config: ModelConfig, vocabulary: int) -> None:
         super().__init__(config, vocabulary)
         depth = _depth(config)
         std = residual_std(depth)
-        self.blocks = nn.ModuleList(Block(config.width, config.heads, config.dropout, std) for _ in range(depth))
+        rotary = config.positions == "rotary"
+        self.blocks = nn.ModuleList(
+            Block(config.width, config.heads, config.dropout, std, rotary) for _ in range(depth)
+        )
         self.final_norm = Norm(config.width)
 
     @classmethod
@@ -31,15 +36,15 @@ class BaselineTransformer(Architecture):
         """Add up the depths; there is no cross-attention."""
         return config.model_copy(update={"layers": _depth(config), "cross_heads": None})
 
-    def states(self, embedded: Hidden, cache: list[LayerCache] | None = None) -> tuple[Hidden, Hidden]:
+    def states(self, embedded: Hidden, cache: list[LayerCache] | None = None) -> States:
         """Run all layers; the state after the middle one stands for the encoder output."""
         caches: list[LayerCache | None] = list(cache) if cache else [None] * len(self.blocks)
-        hidden = middle = embedded
-        for position, (block, part) in enumerate(zip(self.blocks, caches, strict=True), start=1):
+        layers = []
+        hidden = embedded
+        for block, part in zip(self.blocks, caches, strict=True):
             hidden = block(hidden, part)
-            if position == (len(self.blocks) + 1) // 2:
-                middle = hidden
-        return middle, self.final_norm(hidden)
+            layers.append(hidden)
+        return States(layers[(len(layers) - 1) // 2], self.final_norm(hidden), tuple(layers))
 
     def new_cache(self) -> list[LayerCache]:
         """Return an empty cache, one part a layer."""

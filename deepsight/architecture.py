@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -10,9 +12,26 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from deepsight.config import ModelConfig
-from deepsight.layers import LayerCache, TokenAndPosition
-from deepsight.random_streams import derive
-from deepsight.trace import Shape, Trace
+from deepsight.layers import Arrangement, LayerCache, TokenAndPosition
+from deepsight.trace import HasPlaces, Shape, Trace
+
+Hidden = Float[Tensor, "batch time width"]
+
+
+@dataclass(frozen=True)
+class States(HasPlaces):
+    """What the layers between embedding and unembedding leave.
+
+    Attributes:
+        encoder_output: what stands for an encoder's output (see `Trace`).
+        decoder_output: after the final norm; logits are its products with the output matrix.
+        layers: the residual stream after each layer.
+
+    """
+
+    encoder_output: Hidden
+    decoder_output: Hidden
+    layers: tuple[Hidden, ...]
 
 
 class Architecture(nn.Module, ABC):
@@ -29,11 +48,15 @@ class Architecture(nn.Module, ABC):
     default_objective: ClassVar[str | None] = None
     """The objective of a run that names none."""
 
+    takes_registers: bool = False
+    """Whether `register_states` may be asked for: positions must meet in causal `Attention` alone."""
+
     def __init__(self, config: ModelConfig, vocabulary: int) -> None:
         super().__init__()
         self.config = config
         self.vocabulary = vocabulary
-        self.embedding = TokenAndPosition(vocabulary, config.context, config.width, config.dropout)
+        rotary = config.positions == "rotary"
+        self.embedding = TokenAndPosition(vocabulary, config.context, config.width, config.dropout, rotary)
 
     @classmethod
     def normalised(cls, config: ModelConfig) -> ModelConfig:
@@ -45,11 +68,19 @@ class Architecture(nn.Module, ABC):
         """
         return config
 
+    @classmethod
+    def first_predicted(cls, config: ModelConfig) -> int:
+        """Return the first position of a window, from 0, whose next token this architecture predicts."""
+        return 0
+
+    @classmethod
+    def layer_count(cls, config: ModelConfig) -> int:
+        """Return the number of layers whose states a trace holds."""
+        return config.layers if isinstance(config.layers, int) else sum(config.layers)
+
     @abstractmethod
-    def states(
-        self, embedded: Float[Tensor, "batch time width"], cache: list[LayerCache] | None = None
-    ) -> tuple[Float[Tensor, "batch time width"], Float[Tensor, "batch time width"]]:
-        """Return (encoder output, decoder output after the final norm) for embedded positions.
+    def states(self, embedded: Hidden, cache: list[LayerCache] | None = None) -> States:
+        """Return the states of embedded positions.
 
         With a cache, the positions continue those that the cache has seen.
         """
@@ -58,10 +89,21 @@ class Architecture(nn.Module, ABC):
     def new_cache(self) -> list[LayerCache]:
         """Return an empty cache, one part for each attention layer."""
 
+    def tokens_read(self, cache: list[LayerCache]) -> int:
+        """Return how many tokens a cache has seen."""
+        return cache[0].length
+
+    def forget(self, cache: list[LayerCache], tokens: int) -> None:
+        """Let a cache forget all that it has seen but the first `tokens` tokens."""
+        for part in cache:
+            part.truncate(tokens)
+
     @property
     def shape(self) -> Shape:
         """The sizes that objectives are built from."""
-        return Shape(self.vocabulary, self.config.width, self.config.context, self.config.heads)
+        config = self.config
+        positions = config.context - self.first_predicted(config)
+        return Shape(self.vocabulary, config.width, positions, config.heads, self.layer_count(config), config.positions)
 
     @property
     def unembedding(self) -> Float[Tensor, "vocabulary width"]:
@@ -71,40 +113,52 @@ class Architecture(nn.Module, ABC):
     def forward(self, tokens: Int[Tensor, "batch time"], targets: Int[Tensor, "batch time"]) -> Trace:
         """Run the whole window once and leave what losses read."""
         embedded = self.embedding(tokens)
-        encoder_output, decoder_output = self.states(embedded)
-        return Trace(tokens, targets, embedded, encoder_output, decoder_output, self.unembedding)
+        states = self.states(embedded)
+        return Trace(
+            tokens,
+            targets,
+            embedded,
+            states.encoder_output,
+            states.decoder_output,
+            self.unembedding,
+            layers=states.layers,
+            network=self.forward,
+            registers=functools.partial(self.register_states, tokens) if self.takes_registers else None,
+        )
 
-    def logits(self, tokens: Int[Tensor, "batch time"]) -> Float[Tensor, "batch time vocabulary"]:
-        """Return all logits at once; for looking, not for training."""
-        _, decoder_output = self.states(self.embedding(tokens))
-        return decoder_output @ self.unembedding.T
+    def register_states(
+        self,
+        tokens: Int[Tensor, "batch time"],
+        register: Float[Tensor, " width"],
+        places: Int[Tensor, "batch time"],
+    ) -> Hidden:
+        """Return the last states of registers, one after each token.
+
+        A register sees the tokens up to its own and itself; tokens see tokens alone, and are as they are without it.
+
+        Args:
+            tokens: a window.
+            register: what stands in a token embedding's place.
+            places: the position of each register; within the context.
+
+        """
+        time = tokens.shape[1]
+        after = self.embedding.placed(register.expand(*tokens.shape, -1), places)
+        row = torch.arange(time, device=tokens.device)
+        earlier = row <= row[:, None]
+        visible = torch.cat([earlier.repeat(2, 1), torch.cat([torch.zeros_like(earlier), row == row[:, None]])], dim=1)
+        arrangement = Arrangement(torch.cat([row.expand_as(places), places], dim=1), visible)
+        embedded = torch.cat([self.embedding(tokens), after], dim=1)
+        states = self.states(embedded, [arrangement for _ in self.new_cache()])
+        return states.decoder_output[:, time:]
+
+    def logits(self, tokens: Int[Tensor, "batch time"]) -> Float[Tensor, "batch predicted vocabulary"]:
+        """Return all logits at once, of the positions from the first predicted on; for looking, not for training."""
+        return self.states(self.embedding(tokens)).decoder_output @ self.unembedding.T
 
     def next_logits(
         self, tokens: Int[Tensor, "batch new"], cache: list[LayerCache] | None = None
     ) -> Float[Tensor, "batch vocabulary"]:
         """Return the logits of the token that follows; with a cache, the tokens come after those that it has seen."""
-        embedded = self.embedding(tokens, start=cache[0].length if cache else 0)
-        _, decoder_output = self.states(embedded, cache)
-        return decoder_output[:, -1] @ self.unembedding.T
-
-
-def initialise(module: nn.Module, seed: int, prefix: str = "") -> None:
-    """Fill the weights of our layers in place, each from a stream named after the parameter.
-
-    A parameter of the same name and shape starts equal in every arm of a study, whatever else the arm builds.
-    Modules without an `initial_std` keep what their constructor gave them.
-
-    Args:
-        module: the network.
-        seed: of the run.
-        prefix: put before parameter names, to tell several modules of a run apart.
-
-    """
-    for name, part in module.named_modules():
-        std = getattr(part, "initial_std", None)
-        if std is None:
-            continue
-        weight = part.get_parameter("weight")
-        generator = torch.Generator().manual_seed(derive(seed, "initialisation", f"{prefix}{name}.weight"))
-        with torch.no_grad():
-            weight.copy_(torch.empty(weight.shape).normal_(0.0, float(std), generator=generator))
+        embedded = self.embedding(tokens, start=self.tokens_read(cache) if cache else 0)
+        return self.states(embedded, cache).decoder_output[:, -1] @ self.unembedding.T

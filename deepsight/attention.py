@@ -1,4 +1,4 @@
-"""Causal attention: one function, two backends.
+"""Attention: one function, two backends.
 
 xformers' memory-efficient attention on CUDA, torch's scaled dot-product attention anywhere. Which one runs is chosen by
 the device, or forced with `use_backend`.
@@ -12,7 +12,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from deepsight.errors import UserError
@@ -57,26 +57,33 @@ def chosen_backend(device: torch.device) -> Literal["sdpa", "xformers"]:
     return "xformers" if device.type == "cuda" and _xformers_is_installed() else "sdpa"
 
 
-def causal_attention(
+def attend(
     query: Float[Tensor, "batch queries heads head_width"],
     key: Float[Tensor, "batch keys heads head_width"],
     value: Float[Tensor, "batch keys heads head_width"],
     *,
+    causal: bool = True,
     dropout: float = 0.0,
+    visible: Bool[Tensor, "queries keys"] | None = None,
 ) -> Float[Tensor, "batch queries heads head_width"]:
-    """Attend causally, softmax(q kᵀ / √head_width) v (Vaswani et al., 2017, eq. 1).
+    """Return softmax(q kᵀ / √head_width) v (Vaswani et al., 2017, eq. 1).
 
-    The last query stands at the last key: query i sees keys 0 … i + (keys - queries). With as many queries as keys this
-    is the usual triangle; with fewer, the earlier keys come from a cache.
+    Where attention is causal, the last query stands at the last key: query i sees keys 0 … i + (keys - queries). With
+    as many queries as keys this is the usual triangle; with fewer, the earlier keys come from a cache. Where it is not,
+    every query sees all keys.
 
     Args:
-        query, key, value: keys are never fewer than queries.
+        query, key, value: where attention is causal, keys are never fewer than queries.
+        causal: whether a query sees no key after its own.
         dropout: probability of dropping an attention weight.
+        visible: which keys each query sees, in place of the causal order; torch's attention runs then.
 
     """
+    if visible is not None:
+        return _sdpa(query, key, value, False, dropout, visible=visible)
     if chosen_backend(query.device) == "xformers":
-        return _xformers(query, key, value, dropout)
-    return _sdpa(query, key, value, dropout)
+        return _xformers(query, key, value, causal, dropout)
+    return _sdpa(query, key, value, causal, dropout)
 
 
 def padded_to_multiple(
@@ -87,10 +94,18 @@ def padded_to_multiple(
     return F.pad(tensor, (0, missing)) if missing else tensor
 
 
-def _sdpa(query: Tensor, key: Tensor, value: Tensor, dropout: float, scale: float | None = None) -> Tensor:
+def _sdpa(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    causal: bool = True,
+    dropout: float = 0.0,
+    scale: float | None = None,
+    visible: Tensor | None = None,
+) -> Tensor:
     queries, keys = query.shape[1], key.shape[1]
-    mask = None
-    if 1 < queries < keys:
+    mask = visible
+    if causal and 1 < queries < keys:
         mask = torch.ones(queries, keys, dtype=torch.bool, device=query.device).tril(keys - queries)
     output = F.scaled_dot_product_attention(
         query.transpose(1, 2),
@@ -98,25 +113,27 @@ def _sdpa(query: Tensor, key: Tensor, value: Tensor, dropout: float, scale: floa
         value.transpose(1, 2),
         attn_mask=mask,
         dropout_p=dropout,
-        is_causal=queries == keys,
+        is_causal=causal and queries == keys,
         scale=scale,
     )
     return output.transpose(1, 2)
 
 
-def _xformers(query: Tensor, key: Tensor, value: Tensor, dropout: float) -> Tensor:
+def _xformers(query: Tensor, key: Tensor, value: Tensor, causal: bool, dropout: float) -> Tensor:
     # Imported here: on a CPU build the import itself prints a warning.
     from xformers.ops import fmha
 
     width = query.shape[-1]
-    triangle = fmha.attn_bias.LowerTriangularMask()
-    if query.shape[1] != key.shape[1]:
-        triangle = fmha.attn_bias.LowerTriangularFromBottomRightMask()
+    mask = None
+    if causal and query.shape[1] == key.shape[1]:
+        mask = fmha.attn_bias.LowerTriangularMask()
+    elif causal:
+        mask = fmha.attn_bias.LowerTriangularFromBottomRightMask()
     output: Tensor = fmha.memory_efficient_attention(
         padded_to_multiple(query),
         padded_to_multiple(key),
         padded_to_multiple(value),
-        attn_bias=triangle,
+        attn_bias=mask,
         p=dropout,
         scale=width**-0.5,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,69 +13,22 @@ from torch import Tensor
 
 from deepsight.architecture import Architecture
 from deepsight.config import ModelConfig
+from deepsight.encoder_decoder import NAME as SIBLING
+from deepsight.encoder_decoder import reads_next_position
 from deepsight.errors import UserError
+from deepsight.original_names import OBJECTIVE_NORMS, our_name
 from deepsight.plug_ins import architectures
 from deepsight.presets import preset
+from deepsight.registry import Spec
 from deepsight.training.checkpoint import write_tensors
 from deepsight.training.names import CHECKPOINT_FILE
 from deepsight.validation import validated
 
 GPT2_VOCABULARY = 50_257
+PUBLISHED = ("deepsight-paper", "baseline-paper", "smaller-baseline-paper", "encoder-decoder-paper")
 
-# Longer names first: `decoder_feed_forward` is the bridge at the top level and a feed-forward inside a block.
-_BLOCKS = [
-    (r"encoder_transformer_blocks\.(\d+)\.", r"encoder.\1."),
-    (r"decoder_transformer_blocks\.(\d+)\.", r"decoder.\1."),
-    (r"transformer_blocks\.(\d+)\.", r"blocks.\1."),
-]
-_PARTS = {
-    "multi_attn_head.batch_attn_weights": "attention.query_key_value",
-    "multi_attn_head.residual_proj": "attention.output",
-    "decoder_multi_attn_head.batch_attn_weights": "attention.query_key_value",
-    "decoder_multi_attn_head.residual_proj": "attention.output",
-    "cross_multi_attn_head.q_weights": "cross_attention.query",
-    "cross_multi_attn_head.k_v_weights": "cross_attention.key_value",
-    "cross_multi_attn_head.residual_proj": "cross_attention.output",
-    "feed_forward.linear": "feed_forward.expand",
-    "feed_forward.residual_proj": "feed_forward.output",
-    "decoder_feed_forward.linear": "feed_forward.expand",
-    "decoder_feed_forward.residual_proj": "feed_forward.output",
-    "ln1": "attention_norm",
-    "ln2": "feed_forward_norm",
-    "decoder_ln1": "attention_norm",
-    "decoder_ln2": "feed_forward_norm",
-    "decoder_cross_ln": "cross_attention_norm",
-    "encoder_cross_ln": "encoder_norm",
-}
-_TOP = {
-    "token_embedding": "embedding.token",
-    "positional_embedding": "embedding.position",
-    "decoder_feed_forward": "bridge",
-    "ln": "final_norm",
-}
-OBJECTIVE_NORMS = {
-    "encoder_out_ln": "encoder_norm",
-    "planning_context_ln_1": "embedding_norm",
-    "planning_context_ln_2": "context_norm",
-}
-"""Norms of the published objective: original name → name in `objectives.future_context`."""
-
-
-def our_name(original: str) -> str:
-    """Return our name of an original tensor of the network.
-
-    Raises:
-        UserError: no original model has a tensor of that name.
-
-    """
-    module, _, kind = original.rpartition(".")
-    for pattern, block in _BLOCKS:
-        match = re.match(pattern, module)
-        if match and module[match.end() :] in _PARTS:
-            return f"{match.expand(block)}{_PARTS[module[match.end() :]]}.{kind}"
-    if module in _TOP:
-        return f"{_TOP[module]}.{kind}"
-    raise UserError(f"the tensor {original!r} belongs to no original model that can be converted")
+BRIDGE_NORM, SUBTRACTION_NORM, TARGET_NORM = "bridge_norm.weight", "subtraction_norm.weight", "target_norm.weight"
+"""Tensors that only the sibling has."""
 
 
 def read_original(file: Path) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -110,46 +63,88 @@ def read_original(file: Path) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     return network, norms
 
 
-def model_config(network: dict[str, Tensor], heads: int, cross_heads: int | None) -> ModelConfig:
-    """Return the configuration that the shapes of converted tensors show; numbers of heads leave no trace in them.
+def sibling_of(network: Mapping[str, Tensor], norms: Mapping[str, Tensor], said: Mapping[str, Any]) -> Spec | None:
+    """Return the architecture of a sibling's weights, or None where nothing says that they are a sibling's.
+
+    What `said` leaves open is what the weights show (the optional norms), else the published choice. A sibling without
+    optional norms and without its loss has the names of a DeepSight: only `said` can tell them apart.
+
+    Args:
+        network, norms: as read.
+        said: parameters of `encoder_decoder` that are known.
 
     Raises:
-        UserError: an embedding is missing, or the heads do not divide the width.
+        UserError: a parameter is unknown or has a wrong value.
+
+    """
+    shows = BRIDGE_NORM in network or SUBTRACTION_NORM in network or TARGET_NORM in norms
+    if not said and not shows:
+        return None
+    shown: Spec = {"bridge_norm": BRIDGE_NORM in network}
+    if SUBTRACTION_NORM in network:
+        shown["subtract_positions"] = "normed"
+    return architectures.resolve({"name": SIBLING, **shown, **said})
+
+
+def model_config(
+    network: Mapping[str, Tensor], heads: int, cross_heads: int | None, sibling: Spec | None = None
+) -> ModelConfig:
+    """Return the configuration that the shapes of converted tensors show; numbers of heads leave no trace in them.
+
+    Args:
+        network: tensors under our names.
+        heads, cross_heads: of the model.
+        sibling: the architecture where the weights are a sibling's.
+
+    Raises:
+        UserError: an embedding is missing, the heads do not divide the width, or a baseline's weights are called a
+            sibling's.
 
     """
     try:
         width = network["embedding.token.weight"].shape[1]
-        context = network["embedding.position.weight"].shape[0]
+        positions = network["embedding.position.weight"].shape[0]
     except KeyError as error:
         raise UserError(f"the original weights lack {error.args[0]!r}") from None
     depths = {
         stack: 1 + max((int(n.split(".")[1]) for n in network if n.startswith(f"{stack}.")), default=-1)
         for stack in ("encoder", "decoder", "blocks")
     }
-    shape: dict[str, Any] = {"width": width, "context": context, "heads": heads}
+    shape: dict[str, Any] = {"width": width, "context": positions, "heads": heads}
     if depths["blocks"]:
+        if sibling:
+            raise UserError(f"these weights are a baseline's, with one stack of layers, and not of {SIBLING}")
         return validated(ModelConfig, {"architecture": "baseline", "layers": depths["blocks"], **shape})
     shape |= {"layers": [depths["encoder"], depths["decoder"]], "cross_heads": cross_heads or heads}
-    return validated(ModelConfig, {"architecture": "deepsight", **shape})
+    if sibling and reads_next_position(sibling):
+        shape["context"] = positions - 1
+    return validated(ModelConfig, {"architecture": sibling or "deepsight", **shape})
 
 
-def published_heads(network: dict[str, Tensor]) -> tuple[int, int | None] | None:
-    """Return (heads, cross heads) where width and depths are those of a published preset, else None."""
-    found = model_config(network, heads=1, cross_heads=1)
-    for name in ("deepsight-paper", "baseline-paper", "smaller-baseline-paper"):
+def published_heads(config: ModelConfig) -> tuple[int, int | None] | None:
+    """Return (heads, cross heads) where architecture, width and depths are those of a published preset, else None."""
+    found = (config.architecture_name, config.layers, config.width)
+    for name in PUBLISHED:
         shape = preset(name)["model"]
-        if all(getattr(found, key) == shape[key] for key in ("architecture", "layers", "width")):
+        if found == (shape["architecture"], shape["layers"], shape["width"]):
             return shape["heads"], shape["cross_heads"]
     return None
 
 
-def convert(original: Path, out: Path, heads: int | None = None, cross_heads: int | None = None) -> ModelConfig:
+def convert(
+    original: Path,
+    out: Path,
+    heads: int | None = None,
+    cross_heads: int | None = None,
+    sibling: Mapping[str, Any] | None = None,
+) -> ModelConfig:
     """Write a folder with a checkpoint of ours that holds an original model's weights.
 
     Args:
         original: safetensors with the original names.
         out: a new or empty folder.
         heads, cross_heads: needed where the shape is not a published one.
+        sibling: what is known of a sibling's parameters (see `sibling_of`).
 
     Returns:
         The configuration of the converted model.
@@ -161,14 +156,15 @@ def convert(original: Path, out: Path, heads: int | None = None, cross_heads: in
     network, norms = read_original(original)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out}: this is not empty; choose a new folder")
+    architecture = sibling_of(network, norms, sibling or {})
     if heads is None:
-        known = published_heads(network)
+        known = published_heads(model_config(network, 1, 1, architecture))
         if known is None:
             raise UserError(
                 f"{original}: the shape is not a published one, so --heads must say how many heads there are"
             )
         heads, cross_heads = known[0], cross_heads or known[1]
-    config = model_config(network, heads, cross_heads)
+    config = model_config(network, heads, cross_heads, architecture)
     model = load_network(network, config)
     about = {
         "model": config.model_dump(mode="json"),
@@ -176,13 +172,15 @@ def convert(original: Path, out: Path, heads: int | None = None, cross_heads: in
         "tokenizer": "gpt2" if model.vocabulary == GPT2_VOCABULARY else None,
         "converted_from": original.name,
     }
-    objective = {f"parts.future_context.{name}": tensor for name, tensor in norms.items()}
+    objective = {f"parts.{model.default_objective}.{name}": tensor for name, tensor in norms.items()}
     write_tensors(out / CHECKPOINT_FILE, about, model.state_dict(), objective)
     return config
 
 
-def load_network(network: dict[str, Tensor], config: ModelConfig) -> Architecture:
+def load_network(network: Mapping[str, Tensor], config: ModelConfig) -> Architecture:
     """Return a model of that configuration holding converted tensors.
+
+    A sibling's optional norms are left out where its parameters are without them.
 
     Raises:
         UserError: a tensor is missing, left over, or of another shape.
@@ -192,6 +190,9 @@ def load_network(network: dict[str, Tensor], config: ModelConfig) -> Architectur
     with torch.device("meta"):
         model = architectures.build(config.architecture, config=config, vocabulary=vocabulary)
     expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    if config.architecture_name == SIBLING:
+        unused = {BRIDGE_NORM, SUBTRACTION_NORM} - expected.keys()
+        network = {name: value for name, value in network.items() if name not in unused}
     given = {name: tuple(value.shape) for name, value in network.items()}
     wrong = sorted(set(expected.items()) ^ set(given.items()))
     if wrong:

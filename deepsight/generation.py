@@ -47,7 +47,7 @@ def generate(
         UserError: an empty prompt, token ids that the model does not know, or a parameter out of range.
 
     """
-    prompt = _checked_prompt(model, prompt_tokens)
+    prompt = checked_prompt(model, prompt_tokens)
     _check_parameters(count, temperature, top_k, top_p)
     # Drawn on the CPU, where a seed means the same numbers whatever the model runs on.
     draws = _draws(seed, rows=prompt.shape[0], count=count).to(prompt.device)
@@ -115,11 +115,11 @@ def _continued(
     cache = model.new_cache() if use_cache else None
     for step, end in enumerate(range(read, tokens.shape[1])):
         if cache is not None and end <= context:
-            logits = model.next_logits(tokens[:, cache[0].length : end], cache)
+            logits = model.next_logits(tokens[:, model.tokens_read(cache) : end], cache)
         else:
             logits = model.next_logits(tokens[:, max(0, end - context) : end])
-        if step == 0 and not logits.isfinite().all():
-            raise UserError("the model's logits are not finite numbers; its training has diverged")
+        if step == 0:
+            check_finite(logits)
         tokens[:, end] = next_tokens(logits, draws[:, step], temperature, top_k, top_p)
     return tokens[:, read:]
 
@@ -129,7 +129,19 @@ def _draws(seed: int, rows: int, count: int) -> Float[Tensor, "rows count"]:
     return torch.stack([torch.rand(count, generator=stream, dtype=torch.float64) for stream in streams])
 
 
-def _checked_prompt(model: Architecture, prompt_tokens: Sequence[int] | Tensor) -> Int[Tensor, "batch time"]:
+def check_finite(logits: Float[Tensor, "rows vocabulary"]) -> None:
+    """Raise a UserError where logits are not finite numbers."""
+    if not logits.isfinite().all():
+        raise UserError("the model's logits are not finite numbers; its training has diverged")
+
+
+def checked_prompt(model: Architecture, prompt_tokens: Sequence[int] | Tensor) -> Int[Tensor, "batch time"]:
+    """Return a prompt as rows of token ids on the model's device.
+
+    Raises:
+        UserError: it is empty, or holds what are no token ids of the model.
+
+    """
     prompt = torch.as_tensor(prompt_tokens, device=model.unembedding.device)
     if prompt.numel() == 0:
         raise UserError("the prompt is empty; give at least one token, such as that of the end of a text")

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from deepsight.attention import causal_attention
+from deepsight.attention import attend
 from deepsight.errors import UserError
 
 INITIAL_STD = 0.02
 NORM_EPSILON = 1e-5
+ROTARY_BASE = 10_000.0
 
 Hidden = Float[Tensor, "batch time width"]
+Places = int | Int[Tensor, "batch time"]
+"""Where positions stand: in a row from a number on, or each at its own."""
+Encoded = Float[Tensor, "batch encoded width"]
 
 
 def residual_std(layers: int) -> float:
@@ -42,6 +46,28 @@ class Norm(nn.LayerNorm):
         super().__init__(width, eps=NORM_EPSILON, bias=False)
 
 
+def rotated(
+    states: Float[Tensor, "batch time heads head_width"], places: Places = 0
+) -> Float[Tensor, "batch time heads head_width"]:
+    """Rotate pairs of dimensions by angles that grow with the position (Su et al., 2021, eq. 34).
+
+    With h = ⌊head_width / 2⌋, dimension i pairs with dimension i + h and turns by position · 10000^(-i / h), for i from
+    0 to h - 1. The states stand at `places`. Where the head width is odd, its last dimension is left as it is. Angles
+    and products are float32 at least: in half precision a late position would have no exact number.
+    """
+    half = states.shape[-1] // 2
+    precision = torch.promote_types(states.dtype, torch.float32)
+    if isinstance(places, int):
+        places = torch.arange(places, places + states.shape[1], device=states.device)
+    positions = places.to(precision)
+    exponents = torch.arange(half, device=states.device, dtype=precision) / max(half, 1)
+    angles = (positions[..., None] * ROTARY_BASE**-exponents)[..., None, :]
+    cosine, sine = angles.cos(), angles.sin()
+    first, second, rest = states[..., :half], states[..., half : 2 * half], states[..., 2 * half :]
+    turned = torch.cat([first * cosine - second * sine, first * sine + second * cosine, rest.to(precision)], dim=-1)
+    return turned.to(states.dtype)
+
+
 class LayerCache:
     """Keys and values of the positions that one attention layer has seen."""
 
@@ -66,15 +92,65 @@ class LayerCache:
         self._values[:, start : self.length] = value
         return self._keys[:, : self.length], self._values[:, : self.length]
 
+    def truncate(self, length: int) -> None:
+        """Forget the positions from `length` on."""
+        self.length = min(self.length, length)
+
+
+class Arrangement(LayerCache):
+    """In a cache's place: positions that do not stand in a row, and which of them each one sees. It holds nothing.
+
+    Args:
+        places: where each position stands.
+        visible: row i is true at the positions that position i sees.
+
+    """
+
+    def __init__(self, places: Int[Tensor, "batch time"], visible: Bool[Tensor, "time time"]) -> None:
+        super().__init__(capacity=0)
+        self.places = places
+        self.visible = visible
+
+    def extended(
+        self,
+        key: Float[Tensor, "batch new heads head_width"],
+        value: Float[Tensor, "batch new heads head_width"],
+    ) -> tuple[Tensor, Tensor]:
+        """Return the keys and values themselves."""
+        return key, value
+
+
+def positions_in(cache: LayerCache | None) -> int:
+    """Return how many positions a cache holds: the number of the next, counted from 0."""
+    return 0 if cache is None else cache.length
+
+
+def standing(cache: LayerCache | None) -> Places:
+    """Return where the positions stand that come with a cache: after those that it holds, or as it arranges them."""
+    return cache.places if isinstance(cache, Arrangement) else positions_in(cache)
+
+
+def visible_in(cache: LayerCache | None) -> Bool[Tensor, "time time"] | None:
+    """Return which positions each one sees, where that is not the usual order."""
+    return cache.visible if isinstance(cache, Arrangement) else None
+
 
 class TokenAndPosition(nn.Module):
-    """Token + learned position embeddings, then dropout."""
+    """Token embeddings, plus learned position embeddings unless positions are rotary; then dropout."""
 
-    def __init__(self, vocabulary: int, context: int, width: int, dropout: float) -> None:
+    def __init__(self, vocabulary: int, context: int, width: int, dropout: float, rotary: bool = False) -> None:
         super().__init__()
+        self.context = context
         self.token = Embedding(vocabulary, width)
-        self.position = Embedding(context, width)
+        self.position = None if rotary else Embedding(context, width)
         self.dropout = nn.Dropout(dropout)
+
+    def placed(self, vectors: Hidden, places: Int[Tensor, "batch time"]) -> Hidden:
+        """Embed vectors that are no tokens, at any positions of the context."""
+        if self.position is not None:
+            vectors = vectors + self.position(places)
+        dropped: Tensor = self.dropout(vectors)
+        return dropped
 
     def forward(self, tokens: Int[Tensor, "batch time"], start: int = 0) -> Hidden:
         """Embed tokens that stand at positions start, start + 1, …
@@ -84,19 +160,25 @@ class TokenAndPosition(nn.Module):
 
         """
         end = start + tokens.shape[1]
-        if end > self.position.num_embeddings:
-            raise UserError(f"the model sees {self.position.num_embeddings} tokens at most, not {end}")
-        positions = self.position.weight.narrow(0, start, tokens.shape[1])
-        embedded: Tensor = self.dropout(self.token(tokens) + positions)
-        return embedded
+        if end > self.context:
+            raise UserError(f"the model sees {self.context} tokens at most, not {end}")
+        embedded = self.token(tokens)
+        if self.position is not None:
+            embedded = embedded + self.position.weight.narrow(0, start, tokens.shape[1])
+        dropped: Tensor = self.dropout(embedded)
+        return dropped
 
 
 class Attention(nn.Module):
     """What both attentions have after their queries, keys and values: heads, cache, dropout, and the way out."""
 
-    def __init__(self, width: int, heads: int, dropout: float, output_std: float) -> None:
+    def __init__(
+        self, width: int, heads: int, dropout: float, output_std: float, rotary: bool = False, causal: bool = True
+    ) -> None:
         super().__init__()
         self.heads = heads
+        self.rotary = rotary
+        self.causal = causal
         self.output = Linear(width, width, output_std)
         self.attention_dropout = dropout
         self.dropout = nn.Dropout(dropout)
@@ -104,45 +186,66 @@ class Attention(nn.Module):
     def mixed(
         self,
         query: Float[Tensor, "batch time heads head_width"],
-        key: Float[Tensor, "batch time heads head_width"],
-        value: Float[Tensor, "batch time heads head_width"],
+        key: Float[Tensor, "batch new heads head_width"],
+        value: Float[Tensor, "batch new heads head_width"],
         cache: LayerCache | None,
+        start: Places,
     ) -> Hidden:
-        """Attend causally, over what the cache holds too, and join the heads."""
+        """Attend, over what the cache holds too, and join the heads.
+
+        The first query stands at position `start`; the new keys come after those that the cache holds, from 0 on.
+        """
+        if self.rotary:
+            query, key = rotated(query, start), rotated(key, standing(cache))
         if cache is not None:
             key, value = cache.extended(key, value)
         dropout = self.attention_dropout if self.training else 0.0
-        attended = causal_attention(query, key, value, dropout=dropout)
+        attended = attend(query, key, value, causal=self.causal, dropout=dropout, visible=visible_in(cache))
         output: Tensor = self.dropout(self.output(attended.flatten(-2)))
         return output
 
 
 class SelfAttention(Attention):
-    """Causal multi-head self-attention; queries, keys and values come from one matrix, in this order of rows."""
+    """Multi-head self-attention; queries, keys and values come from one matrix, in this order of rows."""
 
-    def __init__(self, width: int, heads: int, dropout: float, output_std: float) -> None:
-        super().__init__(width, heads, dropout, output_std)
+    def __init__(
+        self, width: int, heads: int, dropout: float, output_std: float, rotary: bool = False, causal: bool = True
+    ) -> None:
+        super().__init__(width, heads, dropout, output_std, rotary, causal)
         self.query_key_value = Linear(width, 3 * width)
 
     def forward(self, hidden: Hidden, cache: LayerCache | None = None) -> Hidden:
-        """Let each position attend to itself and those before it."""
+        """Let each position attend to itself and those before it; where attention is not causal, to all."""
         query, key, value = self.query_key_value(hidden).unflatten(-1, (3, self.heads, -1)).unbind(dim=-3)
-        return self.mixed(query, key, value, cache)
+        return self.mixed(query, key, value, cache, start=standing(cache))
 
 
 class CrossAttention(Attention):
-    """Causal multi-head attention from decoder states to encoder states at the same and earlier positions."""
+    """Multi-head attention from decoder states to encoder states."""
 
-    def __init__(self, width: int, heads: int, dropout: float, output_std: float) -> None:
-        super().__init__(width, heads, dropout, output_std)
+    def __init__(
+        self, width: int, heads: int, dropout: float, output_std: float, rotary: bool = False, causal: bool = True
+    ) -> None:
+        super().__init__(width, heads, dropout, output_std, rotary, causal)
         self.query = Linear(width, width)
         self.key_value = Linear(width, 2 * width)
 
-    def forward(self, hidden: Hidden, encoded: Hidden, cache: LayerCache | None = None) -> Hidden:
-        """Let each decoder position attend to encoder positions up to its own."""
+    def forward(
+        self, hidden: Hidden, encoded: Encoded, cache: LayerCache | None = None, start: int | None = None
+    ) -> Hidden:
+        """Let each decoder position attend to encoder positions up to its own; where it is not causal, to all.
+
+        Args:
+            hidden: of decoder positions start, start + 1, …
+            encoded: of the encoder positions that the cache does not hold yet.
+            cache: of the encoder's keys and values.
+            start: counted from the encoder's first position, which is 0; where not given, decoder and encoder go side
+                by side.
+
+        """
         query = self.query(hidden).unflatten(-1, (self.heads, -1))
         key, value = self.key_value(encoded).unflatten(-1, (2, self.heads, -1)).unbind(dim=-3)
-        return self.mixed(query, key, value, cache)
+        return self.mixed(query, key, value, cache, standing(cache) if start is None else start)
 
 
 class FeedForward(nn.Module):
@@ -163,10 +266,12 @@ class FeedForward(nn.Module):
 class Block(nn.Module):
     """Pre-norm self-attention and feed-forward: a layer of the encoder and of the baseline."""
 
-    def __init__(self, width: int, heads: int, dropout: float, output_std: float) -> None:
+    def __init__(
+        self, width: int, heads: int, dropout: float, output_std: float, rotary: bool = False, causal: bool = True
+    ) -> None:
         super().__init__()
         self.attention_norm = Norm(width)
-        self.attention = SelfAttention(width, heads, dropout, output_std)
+        self.attention = SelfAttention(width, heads, dropout, output_std, rotary, causal)
         self.feed_forward_norm = Norm(width)
         self.feed_forward = FeedForward(width, dropout, output_std)
 
@@ -178,28 +283,52 @@ class Block(nn.Module):
 
 
 class DecoderBlock(nn.Module):
-    """Pre-norm self-attention, cross-attention on the encoder output, and feed-forward."""
+    """Pre-norm causal self-attention, cross-attention on the encoder output, and feed-forward."""
 
-    def __init__(self, width: int, heads: int, cross_heads: int, dropout: float, output_std: float) -> None:
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        cross_heads: int,
+        dropout: float,
+        output_std: float,
+        rotary: bool = False,
+        causal_cross: bool = True,
+    ) -> None:
         super().__init__()
         self.attention_norm = Norm(width)
-        self.attention = SelfAttention(width, heads, dropout, output_std)
+        self.attention = SelfAttention(width, heads, dropout, output_std, rotary)
         self.cross_attention_norm = Norm(width)
         self.encoder_norm = Norm(width)
-        self.cross_attention = CrossAttention(width, cross_heads, dropout, output_std)
+        self.cross_attention = CrossAttention(width, cross_heads, dropout, output_std, rotary, causal_cross)
         self.feed_forward_norm = Norm(width)
         self.feed_forward = FeedForward(width, dropout, output_std)
 
     def forward(
         self,
         hidden: Hidden,
-        encoded: Hidden,
+        encoded: Encoded,
         cache: LayerCache | None = None,
         cross_cache: LayerCache | None = None,
     ) -> Hidden:
         """Add what the two attentions and the feed-forward find to the residual stream."""
-        hidden = hidden + self.attention(self.attention_norm(hidden), cache)
+        hidden = self.with_self_attention(hidden, cache)
+        return self.with_feed_forward(self.with_cross_attention(hidden, encoded, cross_cache))
+
+    def with_self_attention(self, hidden: Hidden, cache: LayerCache | None) -> Hidden:
+        """Add what self-attention finds."""
+        output: Tensor = hidden + self.attention(self.attention_norm(hidden), cache)
+        return output
+
+    def with_cross_attention(
+        self, hidden: Hidden, encoded: Encoded, cache: LayerCache | None, start: int | None = None
+    ) -> Hidden:
+        """Add what cross-attention finds in the encoder output; `start` is that of `CrossAttention`."""
         query = self.cross_attention_norm(hidden)
-        hidden = hidden + self.cross_attention(query, self.encoder_norm(encoded), cross_cache)
+        output: Tensor = hidden + self.cross_attention(query, self.encoder_norm(encoded), cache, start)
+        return output
+
+    def with_feed_forward(self, hidden: Hidden) -> Hidden:
+        """Add what the feed-forward finds."""
         output: Tensor = hidden + self.feed_forward(self.feed_forward_norm(hidden))
         return output

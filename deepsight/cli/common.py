@@ -8,7 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-PRESETS = "tiny, small, deepsight-paper, baseline-paper, smaller-baseline-paper, dropout-baseline-paper, gpt2-124m"
+PRESETS = (
+    "tiny, small, deepsight-paper, encoder-decoder-paper, baseline-paper, smaller-baseline-paper, "
+    "dropout-baseline-paper, gpt2-124m"
+)
 """The presets' names as help shows them; written here so that help need not read them."""
 
 Plugins = Annotated[

@@ -38,11 +38,12 @@ def model(
     table.add_column(style="bold")
     table.add_column(justify="right")
     rows = {
-        "architecture": shape.architecture,
+        "architecture": shape.architecture_name,
         "layers": str(shape.layers),
         "width": f"{shape.width}",
         "heads": f"{shape.heads}" + (f" (cross {shape.cross_heads})" if shape.cross_heads else ""),
         "context": f"{shape.context}",
+        "positions": shape.positions,
         "vocabulary": f"{config.data.vocabulary:,}",
         "objective": objectives,
         "parameters, total": f"{cost.total:,}",

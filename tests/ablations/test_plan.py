@@ -1,15 +1,23 @@
 """What a study's factors and arms make, which runs are the same, and how arms are matched."""
 
+import math
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 
 from ablations.matching import matched
 from deepsight.config import RunConfig, run_config
+from deepsight.data.batches import ValidationWindows
+from deepsight.errors import UserError
+from deepsight.loss import next_token_loss
+from deepsight.trace import IGNORED, Trace
+from deepsight.training.loop import Trainer
 from tests.ablations.studies import planned, study_data, write_study
-from tests.runs import run_data, write_text
+from tests.runs import corpus_of, run_data, write_text
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +67,101 @@ def test_an_architecture_brings_its_default_objective(text: Path, tmp_path: Path
     assert plan.study.base["objective"][0]["name"] == "future_context"
     assert plan.study.arm("baseline").config["objective"] == []
     assert plan.study.arm("baseline").config["model"]["layers"] == 2
+
+
+CONTROL = {"model": {"architecture": {"name": "canonical", "prefix": 6}}, "objective": "none"}
+NOTE = "evaluated from position 6 of each window on, the first that every arm predicts"
+
+
+def test_arms_are_evaluated_at_the_positions_that_all_predict(text: Path, tmp_path: Path) -> None:
+    later = {"evaluation": {"first_position": 9}}
+    data = study_data(text, arms={"control": CONTROL, "later": later, "early": {"evaluation.first_position": 2}})
+    plan = planned(write_study(tmp_path / "study.yaml", data))
+    arms = {arm.name: arm for arm in plan.study.arms}
+    firsts = {name: arm.config["evaluation"]["first_position"] for name, arm in arms.items()}
+    assert firsts == {"plain": 6, "future": 6, "control": 6, "later": 9, "early": 6}
+    assert arms["plain"].notes == arms["future"].notes == arms["control"].notes == [NOTE]
+    assert arms["later"].notes == []
+    assert arms["early"].notes == [NOTE, "means the same run as 'future' and shares its trials"]
+    for trial in plan.trials:
+        assert trial.config.evaluation.first_position == firsts[trial.arm]
+    # Nothing but the evaluation differs from the same study without the control.
+    alone = planned(write_study(tmp_path / "alone.yaml", study_data(text))).study
+    for name in ("plain", "future"):
+        config = {**arms[name].config, "evaluation": alone.arm(name).config["evaluation"]}
+        assert config == alone.arm(name).config
+        assert alone.arm(name).notes == []
+        assert alone.arm(name).config["evaluation"]["first_position"] == 0
+
+
+def test_the_latest_of_several_prefixes_counts(text: Path, tmp_path: Path) -> None:
+    base = {"model.architecture": "canonical", "objective": "none"}
+    factors = {"model.architecture.prefix": [3, 11]}
+    data = study_data(
+        text, factors=factors, **{f"base__{key.replace('.', '__')}": value for key, value in base.items()}
+    )
+    del data["arms"]
+    plan = planned(write_study(tmp_path / "study.yaml", {**data, "reference": "prefix=3"}))
+    found = [(arm.config["model"]["architecture"]["prefix"], arm.config["evaluation"]) for arm in plan.study.arms]
+    assert [(prefix, evaluation["first_position"]) for prefix, evaluation in found] == [(3, 11), (11, 11)]
+
+
+def test_arms_that_predict_no_position_in_common_are_named(text: Path, tmp_path: Path) -> None:
+    data = study_data(text, arms={"control": CONTROL, "short": {"model.context": 6}})
+    said = r"arms\.short\.model\.context: another arm predicts from position 6 on only, and a context of 6 ends there: "
+    with pytest.raises(UserError, match=said):
+        planned(write_study(tmp_path / "study.yaml", data))
+
+
+@pytest.mark.parametrize("first", [16, 40])
+def test_an_evaluation_of_nothing_is_an_error(first: int) -> None:
+    said = rf"evaluation.first_position: a context of 16 has no position {first}; the last is 15"
+    with pytest.raises(UserError, match=said):
+        run_config(run_data(Path("unread"), evaluation__first_position=first))
+
+
+def test_arms_of_one_study_are_measured_at_the_same_targets(
+    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both arms run; which targets counted is seen at the loss, and the numbers equal a loop over positions."""
+    counted: dict[str, list[int]] = {}
+
+    def watched(trace: Trace) -> torch.Tensor:
+        counted[arm] += trace.targets[trace.targets != IGNORED].tolist()
+        return next_token_loss(trace)
+
+    monkeypatch.setattr("deepsight.evaluation.losses.next_token_loss", watched)
+    data = study_data(text, arms={"control": CONTROL}, seeds=1, base__training__steps=1)
+    plan = planned(write_study(tmp_path / "study.yaml", data))
+    windows: dict[str, Tensor] = {}
+    for trial in plan.trials:
+        arm, config = trial.arm, trial.config
+        counted[arm] = []
+        corpus = corpus_of(config)
+        trainer = Trainer(config, corpus, tmp_path / arm)
+        found = trainer.run()
+        assert found is not None
+        batches = list(ValidationWindows(corpus.validation, context=16, count=8).batches(8))
+        windows[arm] = batches[0].targets
+        nats, text_bytes, tokens = 0.0, 0.0, 0
+        for inputs, targets, _ in batches:
+            logits = trainer.model.logits(inputs).detach().double()
+            skipped = 16 - logits.shape[1]
+            assert skipped == (6 if arm == "control" else 0)
+            for row in range(8):
+                for position in range(6, 16):
+                    target = int(targets[row, position])
+                    nats -= float(logits[row, position - skipped].log_softmax(-1)[target])
+                    text_bytes += float(corpus.token_bytes[target])
+                    tokens += 1
+        assert tokens == 80
+        assert found["validation_loss"] == pytest.approx(nats / tokens, rel=1e-5)
+        assert found["bits_per_byte"] == pytest.approx(nats / text_bytes / math.log(2), rel=1e-5)
+    assert counted.keys() == {"plain", "future", "control"}
+    for arm, targets in counted.items():
+        assert targets == counted["plain"], arm
+        # Before the first step and after the last.
+        assert sorted(targets) == sorted(2 * windows[arm][:, 6:].flatten().tolist())
 
 
 def test_the_identity_is_what_is_run_and_not_how(text: Path) -> None:

@@ -1,4 +1,4 @@
-"""Causal attention written out, and shapes to try it on."""
+"""Attention written out, and shapes to try it on."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ Shape = tuple[int, int, int, int, int]
 """batch, queries, keys, heads, head width"""
 
 
-def naive_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Loop over every query in float64: softmax over the keys up to its own, the last query at the last key."""
+def naive_attention(query: Tensor, key: Tensor, value: Tensor, causal: bool = True) -> Tensor:
+    """Loop over every query in float64: softmax over all keys, or those up to its own (the last at the last key)."""
     query, key, value = (tensor.double() for tensor in (query, key, value))
     output = torch.zeros_like(query)
     batch, queries, heads, width = query.shape
@@ -21,7 +21,8 @@ def naive_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     for b in range(batch):
         for h in range(heads):
             for i in range(queries):
-                scores = [float(query[b, i, h] @ key[b, j, h]) / math.sqrt(width) for j in range(i + ahead + 1)]
+                seen = range(i + ahead + 1 if causal else key.shape[1])
+                scores = [float(query[b, i, h] @ key[b, j, h]) / math.sqrt(width) for j in seen]
                 weights = [math.exp(score - max(scores)) for score in scores]
                 for j, weight in enumerate(weights):
                     output[b, i, h] += weight / sum(weights) * value[b, j, h]
@@ -37,8 +38,8 @@ def random_inputs(shape: Shape, dtype: torch.dtype, seed: int = 0) -> list[Tenso
 
 
 @st.composite
-def attention_shapes(draw: st.DrawFn) -> Shape:
-    """Draw a shape with no fewer keys than queries."""
+def attention_shapes(draw: st.DrawFn, causal: bool = True) -> Shape:
+    """Draw a shape, with no fewer keys than queries where attention is causal."""
     queries = draw(st.integers(1, 6))
-    keys = queries + draw(st.integers(0, 5))
+    keys = draw(st.integers(queries if causal else 1, queries + 5))
     return draw(st.integers(1, 2)), queries, keys, draw(st.integers(1, 3)), draw(st.integers(1, 17))

@@ -10,7 +10,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.testing import assert_close
 
-from deepsight.attention import causal_attention, padded_to_multiple, use_backend
+from deepsight.attention import attend, padded_to_multiple, use_backend
 from deepsight.config import ModelConfig
 from deepsight.plug_ins import architectures
 from tests.deepsight.attention_cases import random_inputs
@@ -55,15 +55,22 @@ def on_cuda(queries: int, keys: int, width: int) -> list[torch.Tensor]:
 
 
 @pytest.mark.usefixtures("pretended_a100")
+@pytest.mark.parametrize("causal", [True, False])
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize(("queries", "keys"), LENGTHS)
-def test_any_head_width_finds_an_operator(queries: int, keys: int, width: int, asked: list[dict[str, Any]]) -> None:
+def test_any_head_width_finds_an_operator(
+    queries: int, keys: int, width: int, causal: bool, asked: list[dict[str, Any]]
+) -> None:
     inputs = on_cuda(queries, keys, width)
-    output = causal_attention(*inputs)
+    output = attend(*inputs, causal=causal)
     assert output.shape == inputs[0].shape
     assert (output.device.type, output.dtype) == ("cuda", torch.bfloat16)
     (call,) = asked
     assert call["scale"] == width**-0.5
+    square = (
+        fmha.attn_bias.LowerTriangularMask if queries == keys else fmha.attn_bias.LowerTriangularFromBottomRightMask
+    )
+    assert type(call["attn_bias"]) is (square if causal else type(None))
     given = fmha.Inputs(**call)
     assert fmha.cutlass.FwOp.not_supported_reasons(given) == []
     # FlashAttention is part of a CUDA build of xformers and would be preferred: only the build is missing here.
@@ -102,19 +109,20 @@ def test_the_published_shape_runs_through_xformers_alone(architecture: str, aske
 
 
 @pytest.mark.cuda
+@pytest.mark.parametrize("causal", [True, False])
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize(("queries", "keys"), LENGTHS)
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 2e-3), (torch.bfloat16, 3e-2)])
 def test_xformers_computes_what_sdpa_computes(
-    queries: int, keys: int, width: int, dtype: torch.dtype, tolerance: float
+    queries: int, keys: int, width: int, dtype: torch.dtype, tolerance: float, causal: bool
 ) -> None:
     """Forward and backward against SDPA in float64; float32 may go through TensorFloat-32 in the kernel."""
     exact = [tensor.requires_grad_() for tensor in random_inputs((2, queries, keys, 3, width), torch.float64)]
     rough = [tensor.detach().to("cuda", dtype).requires_grad_() for tensor in exact]
     weights = random_inputs((2, queries, keys, 3, width), torch.float64, seed=1)[0]
-    expected = causal_attention(*exact)
+    expected = attend(*exact, causal=causal)
     with use_backend("xformers"):
-        found = causal_attention(*rough)
+        found = attend(*rough, causal=causal)
     assert_close(found.double().cpu(), expected, atol=tolerance, rtol=tolerance)
     expected_gradients = torch.autograd.grad((expected * weights).sum(), exact)
     gradients = torch.autograd.grad((found * weights.to("cuda", dtype)).sum(), rough)

@@ -1,4 +1,4 @@
-"""Both architectures: what they may see, what they hold, and how their weights begin."""
+"""The architectures: what they may see, what they hold, and how their weights begin."""
 
 from __future__ import annotations
 
@@ -10,13 +10,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from deepsight.architecture import Architecture, initialise
+from deepsight.architecture import Architecture
 from deepsight.building import build_model, build_objectives, weight_digests
 from deepsight.counting import parameter_count
 from deepsight.errors import UserError
+from deepsight.initialisation import initialise
 from deepsight.layers import CrossAttention, FeedForward, SelfAttention, TokenAndPosition
 from deepsight.presets import load_run
-from tests.models import ARCHITECTURES, lively, model_shapes, random_tokens, random_trace, small_model
+from tests.models import (
+    ARCHITECTURES,
+    EVERY_ARCHITECTURE,
+    lively,
+    model_shapes,
+    random_tokens,
+    random_trace,
+    small_model,
+)
 
 
 @given(shape=model_shapes(), data=st.data())
@@ -71,6 +80,7 @@ def test_a_window_beyond_the_context_is_an_error(architecture: str) -> None:
     ("preset", "count"),
     [
         ("deepsight-paper", 15_763_500),
+        ("encoder-decoder-paper", 15_763_500),
         ("baseline-paper", 16_036_800),
         ("smaller-baseline-paper", 15_441_192),
         ("dropout-baseline-paper", 16_036_800),
@@ -98,10 +108,10 @@ def test_counts_by_hand(encoder: int, decoder: int, heads: int, per_head: int) -
     assert parameter_count(baseline) == embeddings + (encoder + decoder) * block + width
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", EVERY_ARCHITECTURE)
 def test_initial_weights_have_their_std(architecture: str) -> None:
     model = small_model(architecture, width=128, heads=4, layers=[3, 2], vocabulary=300, context=64)
-    residual_layers = 3 if architecture == "deepsight" else 5
+    residual_layers = 5 if architecture == "baseline" else 3
     for name, weight in model.named_parameters():
         if "norm" in name:
             assert torch.equal(weight, torch.ones_like(weight)), name
@@ -159,7 +169,7 @@ def test_the_unembedding_is_the_token_embedding(architecture: str) -> None:
     assert names == ["embedding.token.weight"]
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", EVERY_ARCHITECTURE)
 def test_dropout_acts_in_training_alone(architecture: str) -> None:
     tokens = torch.ones(2, 9, dtype=torch.int64)
     plain, dropping = (lively(small_model(architecture, dropout=p)) for p in (0.0, 0.5))

@@ -15,6 +15,7 @@ NAMES = [
     "tiny",
     "small",
     "deepsight-paper",
+    "encoder-decoder-paper",
     "baseline-paper",
     "smaller-baseline-paper",
     "dropout-baseline-paper",
@@ -40,6 +41,10 @@ def test_the_published_shapes() -> None:
     assert (baseline.model.width, baseline.model.heads, baseline.model.layers) == (160, 10, 26)
     assert baseline.objective == []
     assert load_run("dropout-baseline-paper").model.dropout > 0
+    sibling = load_run("encoder-decoder-paper")
+    assert sibling.model.context == 200
+    assert sibling.model.model_copy(update={"architecture": "deepsight", "context": 400}) == paper.model
+    assert [(spec["name"], spec["coefficient"]) for spec in sibling.objective] == [("embedding", 8.0)]
     assert baseline.data == paper.data
     assert baseline.training == paper.training
 

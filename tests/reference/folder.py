@@ -17,8 +17,9 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from deepsight.architecture import Architecture
-from deepsight.building import Objectives
-from deepsight.convert import OBJECTIVE_NORMS, load_network, model_config, our_name, read_original
+from deepsight.convert import load_network, model_config, read_original
+from deepsight.objectives_of_run import Objectives
+from deepsight.original_names import OBJECTIVE_NORMS, our_name
 from deepsight.plug_ins import objectives
 from deepsight.training.step import accumulate_gradients
 
