@@ -1,10 +1,16 @@
-"""Distances: a scalar disagreement between prediction and target, both (B, P, C)."""
+"""Distances: a scalar disagreement between prediction and target, both (B, P, D).
+
+Here are those that look at each row by itself; comparisons with other rows are in contrastive_distance.py.
+"""
 
 from __future__ import annotations
+
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor
 
 from deepsight.plug_ins import distances
@@ -33,3 +39,13 @@ def log_cosine(prediction: Vectors, target: Vectors) -> Scalar:
     similarity = (F.cosine_similarity(prediction, target, dim=-1) + 1) / 2
     # Opposite vectors would give infinity; the smallest normal number keeps the loss and its gradient finite.
     return -torch.log(similarity.clamp_min(torch.finfo(similarity.dtype).tiny)).mean()
+
+
+@distances.register(
+    "smooth_l1",
+    formula="mean of d²/(2 beta) where |d| < beta, |d| - beta/2 elsewhere, d = p - t",
+    source="Girshick (2015), eq. 3, with the width beta",
+)
+def smooth_l1(prediction: Vectors, target: Vectors, beta: Annotated[float, Field(gt=0.0)] = 1.0) -> Scalar:
+    """Squared error for small differences and absolute error for large ones, over all elements."""
+    return F.smooth_l1_loss(prediction, target, beta=beta)

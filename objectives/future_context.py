@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-import torch
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
@@ -14,13 +13,21 @@ from deepsight.plug_ins import (
     AggregatorSpec,
     DistanceSpec,
     MergeSpec,
+    NormaliserSpec,
+    PredictorSpec,
+    TargetSpec,
     aggregators,
     distances,
     merges,
+    normalisers,
     objectives,
+    predictors,
+    targets,
 )
 from deepsight.trace import Shape, Trace
-from objectives.diagnostics import effective_rank, mean_gain, mean_variance
+from objectives.comparing import Comparing, optional_norm
+from objectives.present import present_context
+from objectives.target_vectors import tokens_with_later
 
 Vectors = Float[Tensor, "batch rows width"]
 
@@ -30,24 +37,32 @@ Vectors = Float[Tensor, "batch rows width"]
     formula="distance(norm(H_i), norm(merge(mean E_1…E_i, aggregate E_{i+1}…E_{i+n})))",
     source="the original DeepSight (2024)",
 )
-class FutureContext(nn.Module):
+class FutureContext(Comparing):
     """Distance between the encoder output at i and a merge of the present with the next n embeddings.
 
-    The embeddings (tokens + positions, after dropout) are detached: only the prediction's side learns from this loss,
-    and the norms on both sides. Positions without n successors in the window do not count. With gains on both norms
-    (`norm_affine`), as published, the loss can be lowered by shrinking both gains, and it is; see the diagnostics.
+    The target's vectors (published: token + position embeddings, after dropout) are detached: only the prediction's
+    side learns from this loss, and the norms on both sides. With gains on both norms (`norm_affine`), as published, the
+    loss can be lowered by shrinking both gains, and it is; see the diagnostics. What avoids it: `norm_affine: false`, a
+    `normaliser`, or a distance that compares with other positions; another `target` or a `predictor` changes what is
+    asked.
 
     Args:
         shape: of the model.
         n: horizon, in positions.
-        aggregator: what the next n embeddings become.
+        target: the vectors that are aggregated.
+        aggregator: what the next n vectors become.
         merge: how present and future join.
         norm: of the target: `before` aggregating, `after` merging, `both`, or `none`. The prediction is always normed.
         norm_affine: whether the norms have a trainable gain and bias.
+        normaliser: what the finished target passes.
+        predictor: what the normed state passes.
         distance: between prediction and target.
+        window: `trim`, as published, leaves out positions without n successors in the window; `extend` reads the n
+            tokens past it too, which needs rotary positions, or a target without positions.
 
     Raises:
-        UserError: the context (or, later, a window) has no position with n successors.
+        UserError: the context (or, later, a window) has no position with n successors; or the window is extended and
+            the target has no vectors past it.
 
     """
 
@@ -55,54 +70,54 @@ class FutureContext(nn.Module):
         self,
         shape: Shape,
         n: Annotated[int, Field(ge=1)] = 11,
+        target: TargetSpec = "input_embeddings",
         aggregator: AggregatorSpec = "decay",
         merge: MergeSpec = "equal",
         norm: Literal["none", "before", "after", "both"] = "after",
         norm_affine: bool = True,
+        normaliser: NormaliserSpec = "none",
+        predictor: PredictorSpec = "none",
         distance: DistanceSpec = "mse",
+        window: Literal["trim", "extend"] = "trim",
     ) -> None:
         super().__init__()
-        if n >= shape.context:
+        if window == "trim" and n >= shape.context:
             raise UserError(f"the horizon {n} needs a context longer than {shape.context}", ("n",))
         self.n = n
-        self.aggregator = aggregators.build(aggregator, n=n)
+        self.beyond = n if window == "extend" else 0
+        # The first token past the window is the last target.
+        self.lookahead = max(0, self.beyond - 1)
+        self.target = targets.build(target, shape=shape)
+        if self.beyond and getattr(self.target, "inside_only", False):
+            name = targets.resolve(target)["name"]
+            lacks = f"with {shape.positions} positions the target {name!r} has no vectors of tokens past the window"
+            raise UserError(f"{lacks}: choose trim, or the target token_embeddings", ("window",))
+        width: int = self.target.width
+        self.aggregator = aggregators.build(aggregator, n=n, width=width, shape=shape)
         self.merge = merges.build(merge)
+        self.predictor = predictors.build(predictor, width=shape.width, target_width=width)
+        self.normaliser = normalisers.build(normaliser, width=width)
         self.distance = distances.build(distance)
+        self.encoder_norm = optional_norm(True, shape.width, norm_affine)
+        self.embedding_norm = optional_norm(norm in ("before", "both"), width, norm_affine)
+        self.context_norm = optional_norm(norm in ("after", "both"), width, norm_affine)
 
-        def norm_or_nothing(present: bool) -> nn.Module:
-            return nn.LayerNorm(shape.width, elementwise_affine=norm_affine) if present else nn.Identity()
+    def prediction_norms(self) -> list[nn.Module]:
+        """Return the norm of the state."""
+        return [self.encoder_norm]
 
-        self.encoder_norm = norm_or_nothing(True)
-        self.embedding_norm = norm_or_nothing(norm in ("before", "both"))
-        self.context_norm = norm_or_nothing(norm in ("after", "both"))
+    def target_norms(self) -> list[nn.Module]:
+        """Return the norms before aggregating and after merging."""
+        return [self.embedding_norm, self.context_norm]
 
-    def forward(self, trace: Trace) -> dict[str, Tensor]:
-        """Return the loss over the positions that have n successors."""
-        prediction, target = self._sides(trace)
-        return {"loss": self.distance(prediction=prediction, target=target)}
-
-    @torch.no_grad()
-    def diagnostics(self, trace: Trace) -> dict[str, Tensor]:
-        """Return gain, variance and effective rank of both sides: a collapse shows as gains and variances near zero."""
-        prediction, target = self._sides(trace)
-        target_norms = [self.embedding_norm, self.context_norm]
-        found = {
-            "prediction_gain": mean_gain([self.encoder_norm] if isinstance(self.encoder_norm, nn.LayerNorm) else []),
-            "target_gain": mean_gain([norm for norm in target_norms if isinstance(norm, nn.LayerNorm)]),
-            "prediction_variance": mean_variance(prediction),
-            "target_variance": mean_variance(target),
-            "prediction_effective_rank": effective_rank(prediction),
-            "target_effective_rank": effective_rank(target),
-        }
-        return {name: value for name, value in found.items() if value is not None}
-
-    def _sides(self, trace: Trace) -> tuple[Vectors, Vectors]:
+    def sides(self, trace: Trace) -> tuple[Vectors, Vectors]:
         """Return prediction and target, one row for each position with n successors."""
-        embeddings = self.embedding_norm(trace.input_embeddings.detach())
-        rows = embeddings.shape[1] - self.n
+        vectors = self.embedding_norm(self.target(trace, self.beyond))
+        rows = vectors.shape[1] - self.n
         if rows < 1:
-            raise UserError(f"the horizon {self.n} needs a window longer than {embeddings.shape[1]}", ("n",))
-        read = torch.arange(1, rows + 1, device=embeddings.device, dtype=embeddings.dtype)[:, None]
-        present = embeddings[:, :rows].cumsum(dim=1) / read
-        merged = self.merge(present=present, future=self.aggregator(embeddings), n=self.n)
-        return self.encoder_norm(trace.encoder_output[:, :rows]), self.context_norm(merged)
+            raise UserError(f"the horizon {self.n} needs a window longer than {vectors.shape[1]}", ("n",))
+        present = present_context(vectors[:, :rows])
+        future = self.aggregator(vectors, tokens_with_later(trace, self.beyond))
+        merged = self.merge(present=present, future=future, n=self.n)
+        prediction = self.predictor(self.encoder_norm(trace.attached[:, :rows]))
+        return prediction, self.normaliser(self.context_norm(merged))

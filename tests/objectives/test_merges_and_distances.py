@@ -40,13 +40,17 @@ def naive_distance(name: str, prediction: Tensor, target: Tensor) -> float:
         if name == "mse":
             values += [(a - b) ** 2 for a, b in zip(p, t, strict=True)]
             continue
+        if name == "smooth_l1":
+            gaps = [abs(a - b) for a, b in zip(p, t, strict=True)]
+            values += [gap**2 / 2 if gap < 1 else gap - 1 / 2 for gap in gaps]
+            continue
         dot, sizes = sum(a * b for a, b in zip(p, t, strict=True)), math.hypot(*p) * math.hypot(*t)
         similarity = (dot / sizes + 1) / 2
         values.append(1 - similarity if name == "cosine" else -math.log(similarity))
     return sum(values) / len(values)
 
 
-@pytest.mark.parametrize("name", ["mse", "cosine", "log_cosine"])
+@pytest.mark.parametrize("name", ["mse", "cosine", "log_cosine", "smooth_l1"])
 @shapes
 def test_distances_equal_the_loop(name: str, batch: int, rows: int, width: int, n: int) -> None:
     # One number has a cosine of one or minus one, whose logarithm is infinite.
@@ -56,7 +60,16 @@ def test_distances_equal_the_loop(name: str, batch: int, rows: int, width: int, 
     assert found.item() == pytest.approx(naive_distance(name, prediction, target), rel=1e-10, abs=1e-12)
 
 
-@pytest.mark.parametrize("name", ["mse", "cosine", "log_cosine"])
+@pytest.mark.parametrize("beta", [0.1, 1.0, 30.0])
+def test_beta_is_where_smooth_l1_turns(beta: float) -> None:
+    prediction = torch.tensor([[[-beta, 0.5 * beta, 3 * beta]]], dtype=torch.float64)
+    found = distances.build({"name": "smooth_l1", "beta": beta})(
+        prediction=prediction, target=torch.zeros_like(prediction)
+    )
+    assert found.item() == pytest.approx((beta / 2 + beta / 8 + 2.5 * beta) / 3, rel=1e-12)
+
+
+@pytest.mark.parametrize("name", ["mse", "cosine", "log_cosine", "smooth_l1", "correlation"])
 def test_equal_vectors_have_no_distance(name: str) -> None:
     vectors, _ = pair(2, 5, 4)
     assert distances.build(name)(prediction=vectors, target=vectors).item() == pytest.approx(0, abs=1e-14)
