@@ -18,10 +18,17 @@ def generate(
     top_k: Annotated[int | None, typer.Option(min=1, help="Sample among the k likeliest tokens.")] = None,
     top_p: Annotated[float | None, typer.Option(help="Sample among the likeliest tokens that hold this share.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same text.")] = 0,
+    speculative: Annotated[
+        bool, typer.Option("--speculative", help="Let the heads of an objective draft; needs --temperature 0.")
+    ] = False,
     plugin: Plugins = None,
 ) -> None:
     """Sample from a trained model, with a key/value cache."""
     load_plugins(plugin)
+    if speculative:
+        _check_greedy(temperature)
+        typer.echo(_speculated(folder, prompt, tokens))
+        return
     from deepsight.generation import generate as run
     from deepsight.loading import load_trained
 
@@ -29,3 +36,25 @@ def generate(
     start = trained.tokenizer.encode(prompt)
     added = run(trained.model, start, tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
     typer.echo(prompt + trained.tokenizer.decode(added[0].tolist()))
+
+
+def _check_greedy(temperature: float) -> None:
+    from deepsight.errors import UserError
+
+    if temperature:
+        raise UserError(f"--speculative decodes greedily, not at temperature {temperature:g}: add --temperature 0")
+
+
+def _speculated(folder: Path, prompt: str, tokens: int) -> str:
+    """Return the text continued with drafts, and say on standard error what they saved."""
+    from deepsight.loading import load_with_drafting
+    from deepsight.speculative import speculate
+
+    trained, drafting = load_with_drafting(folder)
+    found = speculate(trained.model, drafting, trained.tokenizer.encode(prompt), tokens)
+    typer.echo(
+        f"{tokens} tokens in {found.passes} forward passes: {found.tokens_per_pass:.2f} a pass, "
+        f"{found.accepted} of {found.drafted} drafted tokens accepted",
+        err=True,
+    )
+    return prompt + trained.tokenizer.decode(found.tokens.tolist())
