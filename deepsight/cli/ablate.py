@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 def ablate(
     study: Annotated[
-        str, typer.Argument(metavar="STUDY", help="A study's YAML file, or a built-in study: demo.")
+        str,
+        typer.Argument(
+            metavar="STUDY",
+            help="A study's YAML file, or a built-in study: demo, objectives, objectives-little-text, systems.",
+        ),
     ] = "demo",
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where to write; runs/NAME when not given.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Trials at a time; one a core when not given.")] = None,

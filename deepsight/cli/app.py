@@ -11,6 +11,7 @@ from deepsight.cli.ablate import ablate
 from deepsight.cli.convert import convert
 from deepsight.cli.generate import generate
 from deepsight.cli.model import model
+from deepsight.cli.objectives import app as objectives
 from deepsight.cli.report import report
 from deepsight.cli.train import train
 
@@ -28,6 +29,7 @@ app.command("train")(train)
 app.command("ablate")(ablate)
 app.command("report")(report)
 app.command("model")(model)
+app.add_typer(objectives, name="objectives")
 app.command("generate")(generate)
 app.command("convert")(convert)
 

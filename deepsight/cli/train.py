@@ -50,7 +50,8 @@ def train(
                 trainer.on_row = display.show
                 result = trainer.run(stop)
         except DivergedError as error:
-            raise UserError(f"{folder.path}: the run diverged: {error}; try a lower training.learning_rate") from None
+            advice = "; try a lower training.learning_rate" if trainer.progress.step else ""
+            raise UserError(f"{folder.path}: the run diverged: {error}{advice}") from None
     if result is None:
         step = trainer.progress.step
         console.print(f"Stopped at step {step}; the same command goes on from there.", soft_wrap=True)
