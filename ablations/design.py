@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ablations.study import Study
+from ablations.values import in_words
 from deepsight.errors import UserError, suggestion
 from deepsight.merging import merged
 
@@ -86,4 +87,8 @@ def _short_keys(keys: list[str]) -> dict[str, str]:
 
 
 def _shown(value: Any) -> str:
+    return in_words(value, _compact)
+
+
+def _compact(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -10,6 +10,7 @@ import pandas as pd
 from ablations.stored import StoredStudy
 from reports import numbers
 from reports.comparisons import Comparison, decimals
+from reports.fairness import MORE_FLOPS, flops_used
 from reports.frames import complete_trials, results
 from reports.statistics import MOST_SEEDS, VERDICT_PAIRS, Verdict, t_interval
 from reports.wording import counted, is_or_are, listed, named, sentence
@@ -48,6 +49,7 @@ def find(study: StoredStudy, trials: pd.DataFrame, comparisons: Mapping[str, Com
         _reference(study, trials),
         *said,
         _key(comparisons, groups),
+        _compute(study, trials),
     )
     return Finding(_headline(study, groups), tuple(text for text in sentences if text))
 
@@ -116,6 +118,21 @@ def _reference(study: StoredStudy, trials: pd.DataFrame) -> str:
     low, high = t_interval(losses) if len(losses) > 2 else (float("nan"), float("nan"))
     value = numbers.with_half_width(float(losses.mean()), (high - low) / 2)
     return f"The reference reached {value} ({counted(len(losses), 'seed')})."
+
+
+def _compute(study: StoredStudy, trials: pd.DataFrame) -> str:
+    """Name the arms that were given clearly more compute than the reference; nothing where there is none."""
+    reference = flops_used(study, trials, study.reference)
+    ratios = {arm.name: flops_used(study, trials, arm.name) / reference for arm in study.arms if reference}
+    more = {arm: ratio for arm, ratio in ratios.items() if ratio > MORE_FLOPS}
+    if not more:
+        return ""
+    ordered = sorted(more, key=lambda arm: -more[arm])
+    names = listed([f"{named(arm)} {numbers.times(more[arm])}" for arm in ordered], MOST_NAMES)
+    return (
+        f"More than {MORE_FLOPS:g} times the reference's training FLOPs: {names}; the table of fairness also compares "
+        "at equal FLOPs and at equal time."
+    )
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,7 @@ def configuration(study: StoredStudy, trials: pd.DataFrame) -> pd.DataFrame:
     Values are those of the resolved configuration; None where an arm has no such key.
     """
     known = {*IDENTITY, *MEASURES}
-    settings = {key for arm in study.arms for key in arm.settings} | set(study.factors)
+    settings = {"objective", *study.factors, *(key for arm in study.arms for key in arm.settings)}
     keys = [
         str(column)
         for column in trials.columns

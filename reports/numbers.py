@@ -92,6 +92,13 @@ def whole(value: float) -> str:
     return f"{round(value):,}" if math.isfinite(value) else MISSING
 
 
+def times(ratio: float) -> str:
+    """Return a ratio as a multiple, "×1.03"; two significant digits where it is far below one."""
+    if not math.isfinite(ratio):
+        return MISSING
+    return f"×{ratio:.2f}" if ratio >= 0.1 or ratio == 0 else f"×{significant(ratio, 2)}"
+
+
 def quantity(value: float) -> str:
     """Return a large count in short: 3.1 M."""
     if not math.isfinite(value):

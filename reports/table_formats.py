@@ -29,6 +29,7 @@ LATEX = {
     "−": "$-$",
     "±": r"$\pm$",
     "×": r"$\times$",
+    "→": r"$\rightarrow$",
     "≥": r"$\geq$",
     "≤": r"$\leq$",
     "δ": r"$\delta$",

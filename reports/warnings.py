@@ -5,27 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from ablations.stored import StoredStudy
 from reports import numbers
-from reports.collapse import Symptom, first_and_last, symptoms
 from reports.comparisons import Comparison, bit_equal_arms
 from reports.frames import complete_curves, complete_trials, results
+from reports.objective_warnings import objective_warnings
 from reports.statistics import EXPLORATORY_PAIRS, VERDICT_PAIRS, Verdict
 from reports.wording import counted, is_or_are, listed, named, sentence
 
 SIZE_TOLERANCE = 0.05
 """Arms whose inference parameters differ by more than this share from the reference's are not of equal size."""
-MOST_ARMS_IN_FULL = 3
-FALLEN = "Its loss falls this way without predicting anything, and little of it is left to learn from."
-FALLING = "Part of the fall of its loss is shrinking, not learning."
 
 
 @dataclass(frozen=True)
 class StudyWarning:
-    """One warning: its kind (pairing, identical, collapse, failed, unfinished, seeds, budget, size) and its words."""
+    """One warning.
+
+    Attributes:
+        kind: pairing, identical, collapse, objective, failed, unfinished, seeds, budget or size.
+        text: its words.
+
+    """
 
     kind: str
     text: str
@@ -40,7 +42,7 @@ def study_warnings(
         *_failed_pairing(comparisons),
         *_identical(study, trials),
         *_idle_seeds(comparisons),
-        *_collapse(study, curves),
+        *(StudyWarning(kind, text) for kind, text in objective_warnings(study, trials, curves)),
         *_failures(study, trials),
         *_unfinished(study, trials),
         *_too_few_seeds(study, comparisons),
@@ -90,81 +92,6 @@ def _idle_seeds(comparisons: Mapping[str, Comparison]) -> Iterator[StudyWarning]
             f"The difference of {listed(constant)} to the reference is the same in every seed, to the last bit; the t "
             "test assumes that it varies.",
         )
-
-
-def _collapse(study: StoredStudy, curves: pd.DataFrame) -> Iterator[StudyWarning]:
-    found: dict[tuple[str, bool], dict[str, list[Symptom]]] = {}
-    for symptom in symptoms(study, curves):
-        found.setdefault((symptom.objective, symptom.severe), {}).setdefault(symptom.arm, []).append(symptom)
-    for (objective, severe), by_arm in found.items():
-        if not severe:  # an arm that has collapsed needs no second sentence
-            by_arm = {arm: parts for arm, parts in by_arm.items() if arm not in found.get((objective, True), {})}
-        verb = "collapsed" if severe else "is shrinking"
-        ending = FALLEN if severe else FALLING
-        for arms in _in_full_or_together(by_arm):
-            parts = "; ".join(_fall([part for part in by_arm[arms[0]] if part.severe == severe]))
-            share = by_arm[arms[0]][0]
-            where = f"In {listed([named(arm) for arm in arms])}"
-            if len(arms) == 1:
-                loss = _loss_fall(curves, arms[0], objective)
-                yield StudyWarning(
-                    "collapse",
-                    f"{where} the objective {objective} {verb} in {share.trials} of {counted(share.of, 'trial')}: "
-                    f"{parts}{loss}. {ending}",
-                )
-            else:
-                together = [symptom for arm in arms for symptom in by_arm[arm]]
-                yield StudyWarning(
-                    "collapse",
-                    f"{where} ({counted(len(arms), 'arm')}) the objective {objective} {verb}: "
-                    f"{'; '.join(_common_fall(together, len(arms)))}. {ending}",
-                )
-
-
-def _in_full_or_together(by_arm: Mapping[str, list[Symptom]]) -> list[list[str]]:
-    arms = list(by_arm)
-    return [[arm] for arm in arms] if len(arms) <= MOST_ARMS_IN_FULL else [arms]
-
-
-def _fall(parts: list[Symptom]) -> list[str]:
-    return [
-        f"{_quantity(part.metric)} fell from {numbers.significant(part.start, 2)} to {numbers.significant(part.end, 2)}"
-        for part in parts
-    ]
-
-
-def _common_fall(parts: list[Symptom], arms: int) -> list[str]:
-    texts = []
-    for metric in dict.fromkeys(part.metric for part in parts):
-        ends = [part.end for part in parts if part.metric == metric]
-        starts = [part.start for part in parts if part.metric == metric]
-        share = "" if len(ends) == arms else f" in {counted(len(ends), 'arm')}"
-        texts.append(f"{_quantity(metric)} fell from {_range(starts)} to {_range(ends)}{share}")
-    return texts
-
-
-def _range(values: list[float]) -> str:
-    low, high = numbers.significant(min(values), 2), numbers.significant(max(values), 2)
-    return low if low == high else f"between {low} and {high}"
-
-
-def _loss_fall(curves: pd.DataFrame, arm: str, objective: str) -> str:
-    column = f"{objective}/loss"
-    if column not in curves:
-        return ""
-    ends = first_and_last(curves[curves["arm"] == arm], column).median()
-    if not np.isfinite(ends[["first", "last"]].to_numpy(dtype=float)).all():
-        return ""
-    return f"; its loss went from {numbers.significant(ends['first'], 2)} to {numbers.significant(ends['last'], 2)}"
-
-
-def _quantity(metric: str) -> str:
-    side, _, rest = metric.partition("_")
-    if side in ("prediction", "target") and rest:
-        if rest == "gain":
-            return f"the mean |gain| of the {side}'s norm"
-        return f"the {rest.replace('_', ' ')} of the {side}"
-    return f"its {metric.replace('_', ' ')}"
 
 
 def _failures(study: StoredStudy, trials: pd.DataFrame) -> Iterator[StudyWarning]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from ablations.values import in_words
 from reports.numbers import MISSING
 
 LONGEST_NAME = 60
@@ -52,8 +53,10 @@ def sentence(text: str) -> str:
 
 
 def setting_text(value: Any) -> str:
-    """Return a configuration value as it is written in a study: YAML on one line; an en dash where there is none."""
-    if value is None:
-        return MISSING
+    """Return a configuration value in words, else as a study would have it: YAML on one line; an en dash for none."""
+    return MISSING if value is None else in_words(value, _yaml)
+
+
+def _yaml(value: Any) -> str:
     text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10**6)
     return text.strip().removesuffix("...").strip()

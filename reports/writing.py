@@ -11,6 +11,7 @@ from deepsight.errors import UserError
 from deepsight.files import atomic_path, write_text
 from reports import images, tables
 from reports.comparisons import compare
+from reports.fairness import fairness
 from reports.figures.catalogue import all_figures
 from reports.finding import find
 from reports.frames import complete_curves, complete_trials
@@ -40,6 +41,7 @@ def write_report(study: StoredStudy, trials: pd.DataFrame, curves: pd.DataFrame,
         table.name: table
         for table in (
             main_table(study, trials, comparisons),
+            fairness(study, trials, curves, comparisons),
             tables.failures(study, trials),
             tables.ledger(study, trials),
             tables.pairing(study, trials, comparisons),

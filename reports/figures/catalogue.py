@@ -11,13 +11,16 @@ from matplotlib.figure import Figure
 
 from ablations.stored import StoredStudy
 from reports.comparisons import compare
+from reports.figures.categories import category_sweep
 from reports.figures.curves import final_curves, loss_curves
-from reports.figures.diagnostics import objective_diagnostics, reporting_objectives
+from reports.figures.diagnostics import diagnostic_parts, objective_diagnostics, reporting_objectives
 from reports.figures.differences import paired_differences
 from reports.figures.horizons import MOST_SWEEPS_WITH_INTERVALS, horizon_sweep
 from reports.figures.layers import layer_splits
+from reports.figures.panels import quantities
 from reports.figures.style import MOST_ARMS_WITH_SEEDS
-from reports.wording import named
+from reports.figures.sweeps import category_keys
+from reports.wording import listed, named
 
 
 @dataclass(frozen=True)
@@ -43,14 +46,22 @@ def all_figures(study: StoredStudy, trials: pd.DataFrame, curves: pd.DataFrame) 
         ("horizon_sweep", "Horizon", _horizon_caption(reference), horizon_sweep(*frames)),
         ("layer_splits", "Layer splits", _layers_caption(reference, word), layer_splits(*frames)),
     ]
+    for key in category_keys(study):
+        title = "Objectives" if key == "objective" else "Where the objective attaches"
+        name = f"{key.replace('.', '_')}_sweep"
+        drawings.append((name, title, _category_caption(reference), category_sweep(*frames, key=key)))
     for name, title, caption, figure in drawings:
         if figure is not None:
             yield NamedFigure(name, title, caption, figure)
     for objective in reporting_objectives(curves):
-        figure = objective_diagnostics(*frames, objective=objective)
-        if figure is not None:
-            name = f"diagnostics_{re.sub('[^A-Za-z0-9]+', '_', objective)[:60]}"
-            yield NamedFigure(name, f"Objective {objective}", _diagnostics_caption(objective), figure)
+        name = f"diagnostics_{re.sub('[^A-Za-z0-9]+', '_', objective)[:60]}"
+        parts = diagnostic_parts(study, curves, objective)
+        for part in range(parts):
+            figure = objective_diagnostics(*frames, objective=objective, part=part)
+            if figure is not None:
+                number, of = (f"_{part + 1}", f", part {part + 1} of {parts}") if parts > 1 else ("", "")
+                caption = _diagnostics_caption(objective, set(quantities(curves, objective)))
+                yield NamedFigure(f"{name}{number}", f"Objective {objective}{of}", caption, figure)
 
 
 def _differences_caption(study: StoredStudy, word: str) -> str:
@@ -89,6 +100,14 @@ def _horizon_caption(reference: str) -> str:
     )
 
 
+def _category_caption(reference: str) -> str:
+    return (
+        "Mean validation loss (dots) with its 95 % t interval over seeds, one row a value; one colour is one "
+        "combination of the other factors, and where there is one only, thin lines join the runs of each seed. The "
+        f"band is the reference {reference} with its interval."
+    )
+
+
 def _layers_caption(reference: str, word: str) -> str:
     return (
         f"Mean {word} in validation loss to {reference} for each split of the layers into encoder and decoder; blue is "
@@ -96,9 +115,28 @@ def _layers_caption(reference: str, word: str) -> str:
     )
 
 
-def _diagnostics_caption(objective: str) -> str:
-    return (
+SIGNS = {
+    "gain": "gains near zero",
+    "variance": "variances near zero",
+    "effective rank": "an effective rank near one",
+    "mean cosine": "a mean cosine near one",
+}
+"""What shows that an objective is met without predicting anything."""
+
+
+def _diagnostics_caption(objective: str, shown: set[str]) -> str:
+    text = (
         f"What {objective} reported at each evaluation: thin lines are trials, bold ones the mean of an arm. Where a "
-        "quantity falls over decades the axis is logarithmic and the mean geometric. Gains near zero, variances near "
-        "zero or an effective rank near one mean that the objective is met without predicting anything."
+        "quantity falls over decades the axis is logarithmic and the mean geometric."
     )
+    signs = [sign for name, sign in SIGNS.items() if name in shown]
+    if signs:
+        text += f" Signs that it is met without predicting anything: {listed(signs, most=len(signs))}."
+    if "loss over trivial" in shown:
+        text += " A loss at that of the best constant answer (the line at 1) has learned nothing more than it."
+    if "gradient share" in shown:
+        text += (
+            " The share of the gradient is the objective's, by norm, of what reaches the states that it reads; a "
+            "cosine below zero pulls against the rest."
+        )
+    return text

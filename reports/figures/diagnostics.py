@@ -10,15 +10,24 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, LogFormatterSciNotation, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import (
+    EngFormatter,
+    LogFormatterSciNotation,
+    LogLocator,
+    MaxNLocator,
+    NullFormatter,
+    ScalarFormatter,
+)
 
 from ablations.stored import StoredStudy
 from reports.figures.curves import mean_rows
+from reports.figures.panels import Panel, Row, figure_rows
 from reports.figures.style import (
     ARM_COLOURS,
     COLUMN_WIDTH,
     INK,
     MOST_ARMS_WITH_SEEDS,
+    MUTED,
     ROUND_STEPS,
     TEXT_WIDTH,
     ArmStyle,
@@ -31,11 +40,12 @@ from reports.figures.style import (
 from reports.frames import diagnostic_columns
 
 SIDES = {"prediction": "-", "target": (0, (2, 1.2))}
-FIRST = ("loss", "gain", "variance", "effective rank")
-TITLES = {"gain": "mean |gain| of the norms", "loss": "loss of the objective"}
+LEVELS = {"loss over trivial": 1.0, "gradient cosine": 0.0}
+"""Where a line marks what the quantity is measured against."""
+BOUNDED = ("gradient share", "gradient cosine", "mean cosine")
+"""Always on a linear axis: what is near zero may be read as zero."""
 LOG_RATIO = 20.0
 """A quantity that spans more than this ratio is drawn on a logarithmic axis."""
-MOST_STACKED = 5
 
 
 def reporting_objectives(curves: pd.DataFrame) -> list[str]:
@@ -44,56 +54,54 @@ def reporting_objectives(curves: pd.DataFrame) -> list[str]:
     return sorted({column.split("/", 1)[0] for column in filled})
 
 
+def diagnostic_parts(study: StoredStudy, curves: pd.DataFrame, objective: str) -> int:
+    """Return how many figures the diagnostics of an objective take."""
+    return len(_rows(study, curves, objective))
+
+
 @drawn
 def objective_diagnostics(
-    study: StoredStudy, trials: pd.DataFrame, curves: pd.DataFrame, objective: str | None = None
+    study: StoredStudy, trials: pd.DataFrame, curves: pd.DataFrame, objective: str | None = None, part: int = 0
 ) -> Figure | None:
     """Draw one panel a quantity against training tokens; prediction and target share a panel, solid and dotted.
 
     Thin lines are trials, bold ones the mean of an arm (geometric where the axis is logarithmic, as it is where a
-    quantity falls over decades). `objective` is the first one by default; None where nothing was reported.
+    quantity falls over decades). `objective` is the first one by default, `part` one of `diagnostic_parts`; None where
+    nothing was reported.
     """
     names = reporting_objectives(curves)
     objective = objective or (names[0] if names else None)
     if objective is None or objective not in names:
         return None
+    figures = _rows(study, curves, objective)
+    if part >= len(figures):
+        return None
+    rows = figures[part]
     styles = arm_styles(study)
-    present = [arm for arm in styles if _reports(curves, arm, objective)]
-    # Dashes tell the two sides apart while colours are enough for the arms; beyond that each side has its own panel.
-    panels = _panels(curves, objective, together=len(present) <= len(ARM_COLOURS))
-    columns = 1 if len(panels) <= MOST_STACKED else 2
-    rows = -(-len(panels) // columns)
-    figure = new_figure(COLUMN_WIDTH if columns == 1 else TEXT_WIDTH, 1.15 * rows + 0.35)
-    grid = list(figure.subplots(rows, columns, sharex=True, squeeze=False).ravel())
-    if len(grid) > len(panels):
-        grid.pop(1).set_visible(False)  # beside the loss, so that the two sides of a quantity share a row
-    for axes, (title, parts) in zip(grid, panels.items(), strict=True):
-        _draw_panel(axes, trials, curves, present, styles, parts)
-        axes.set_title(plain(title), loc="left", pad=3)
-    for axes in grid[-columns:]:
-        axes.set_xlabel("training tokens")
-    _key(figure, [styles[arm] for arm in present], panels)
+    present = _present(study, curves, objective)
+    columns = max(len(row) for row in rows)
+    figure = new_figure(COLUMN_WIDTH if columns == 1 else TEXT_WIDTH, 1.15 * len(rows) + 0.35)
+    grid = figure.add_gridspec(len(rows), columns)
+    for place, row in enumerate(rows):
+        for column, panel in enumerate(row):
+            axes = figure.add_subplot(grid[place, column if len(row) > 1 else slice(None)])
+            _draw_panel(axes, trials, curves, present, styles, panel)
+            axes.set_title(plain(panel.title), loc="left", pad=3)
+            if place == len(rows) - 1:
+                axes.set_xlabel("training tokens")
+            else:
+                axes.tick_params(axis="x", labelbottom=False)
+    _key(figure, [styles[arm] for arm in present], [panel for row in rows for panel in row])
     return figure
 
 
-def _panels(curves: pd.DataFrame, objective: str, *, together: bool) -> dict[str, dict[str, str]]:
-    """Return title → side → column; "" is the side of a quantity that has none, or that stands alone."""
-    panels: dict[tuple[tuple[Any, ...], str], dict[str, str]] = {}
-    for column in diagnostic_columns(curves):
-        name, metric = column.split("/", 1)
-        if name != objective or not curves[column].notna().any():
-            continue
-        side, _, rest = metric.partition("_")
-        quantity = (rest if side in SIDES and rest else metric).replace("_", " ")
-        place = (FIRST.index(quantity) if quantity in FIRST else len(FIRST), quantity)
-        title = TITLES.get(quantity, quantity)
-        if side not in SIDES or not rest:
-            panels.setdefault((place, title), {})[""] = column
-        elif together:
-            panels.setdefault((place, title), {})[side] = column
-        else:
-            panels[(*place, side), f"{title}, {side}"] = {"": column}
-    return {title: panels[place, title] for place, title in sorted(panels)}
+def _rows(study: StoredStudy, curves: pd.DataFrame, objective: str) -> list[list[Row]]:
+    # Dashes tell the two sides apart while colours are enough for the arms; beyond that each side has its own panel.
+    return figure_rows(curves, objective, together=len(_present(study, curves, objective)) <= len(ARM_COLOURS))
+
+
+def _present(study: StoredStudy, curves: pd.DataFrame, objective: str) -> list[str]:
+    return [arm.name for arm in study.arms if _reports(curves, arm.name, objective)]
 
 
 def _reports(curves: pd.DataFrame, arm: str, objective: str) -> bool:
@@ -107,17 +115,20 @@ def _draw_panel(
     curves: pd.DataFrame,
     arms: Sequence[str],
     styles: dict[str, ArmStyle],
-    parts: dict[str, str],
+    panel: Panel,
 ) -> None:
-    logarithmic = _falls_over_decades(curves[list(parts.values())].to_numpy(dtype=float))
+    values = curves[list(panel.columns.values())].to_numpy(dtype=float)
+    logarithmic = panel.quantity not in BOUNDED and _falls_over_decades(values)
+    if panel.quantity in LEVELS:
+        axes.axhline(LEVELS[panel.quantity], color=MUTED, linewidth=0.6, zorder=1)
     for arm in arms:
         rows = curves[curves["arm"] == arm]
-        for side, column in parts.items():
+        for side, column in panel.columns.items():
             # A logarithmic axis has no place for zero, and a mean of logarithms even less.
-            values = rows[rows[column] > 0] if logarithmic else rows.dropna(subset=[column])
+            shown = rows[rows[column] > 0] if logarithmic else rows.dropna(subset=[column])
             if len(arms) <= MOST_ARMS_WITH_SEEDS:
-                _draw_trials(axes, values, column, styles[arm], side)
-            _draw_mean(axes, trials[trials["arm"] == arm], values, column, styles[arm], side, logarithmic)
+                _draw_trials(axes, shown, column, styles[arm], side)
+            _draw_mean(axes, trials[trials["arm"] == arm], shown, column, styles[arm], side, logarithmic)
     if logarithmic:
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(numticks=5))
@@ -125,9 +136,10 @@ def _draw_panel(
         axes.yaxis.set_minor_formatter(NullFormatter())
     else:
         axes.yaxis.set_major_locator(MaxNLocator(4, steps=ROUND_STEPS))
+        axes.yaxis.set_major_formatter(ScalarFormatter(useOffset=False))
     axes.xaxis.set_major_locator(MaxNLocator(4, steps=ROUND_STEPS))
     axes.xaxis.set_major_formatter(EngFormatter(sep="\N{NARROW NO-BREAK SPACE}"))
-    axes.margins(x=0)
+    axes.set_xlim(0, float(curves["tokens"].max()) or 1)
     axes.yaxis.grid(True)
     sns.despine(ax=axes)
 
@@ -160,8 +172,8 @@ def _falls_over_decades(values: np.ndarray[tuple[int, int], np.dtype[np.float64]
     return bool(positive.max() / positive.min() > LOG_RATIO)
 
 
-def _key(figure: Figure, styles: Sequence[ArmStyle], panels: dict[str, dict[str, str]]) -> None:
-    sided = any(side for parts in panels.values() for side in parts)
+def _key(figure: Figure, styles: Sequence[ArmStyle], panels: Sequence[Panel]) -> None:
+    sided = any(side for panel in panels for side in panel.columns)
     solid = [ArmStyle(style.colour, "-" if sided else style.dashes, style.marker, style.label) for style in styles]
     sides = [ArmStyle(INK, dashes, "", side) for side, dashes in SIDES.items()] if sided else []
     legend_below(figure, [*solid, *sides])

@@ -16,17 +16,15 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from ablations.stored import StoredStudy
 from reports.figures.curves import band
 from reports.figures.style import (
-    ARM_COLOURS,
     COLUMN_WIDTH,
-    DASHES,
     INK,
-    MARKERS,
     ROUND_STEPS,
     ArmStyle,
     arm_styles,
     drawn,
     name_lines,
     new_figure,
+    numbered_style,
     plain,
 )
 from reports.figures.sweeps import HORIZON, Sweep, find_key, short, sweeps
@@ -78,9 +76,7 @@ def _points(trials: pd.DataFrame, sweep: Sweep) -> list[tuple[float, pd.Series[f
 
 
 def _style(position: int, sweep: Sweep) -> ArmStyle:
-    cycle, place = divmod(position, len(ARM_COLOURS))
-    label = plain(short(sweep.settings)) if sweep.settings else "arms over n"
-    return ArmStyle(ARM_COLOURS[place], DASHES[cycle % len(DASHES)], MARKERS[cycle % len(MARKERS)], label)
+    return numbered_style(position, plain(short(sweep.settings)) if sweep.settings else "arms over n")
 
 
 def _draw_sweep(

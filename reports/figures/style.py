@@ -134,14 +134,14 @@ def arm_styles(study: StoredStudy) -> dict[str, ArmStyle]:
     styles = {study.reference: ArmStyle(INK, (0, (3, 1)), "o", labels.get(study.reference, study.reference))}
     others = [name for name in names if name != study.reference]
     for position, name in enumerate(others):
-        cycle, place = divmod(position, len(ARM_COLOURS))
-        styles[name] = ArmStyle(
-            colour=ARM_COLOURS[place],
-            dashes=DASHES[cycle % len(DASHES)],
-            marker=MARKERS[cycle % len(MARKERS)],
-            label=labels[name],
-        )
+        styles[name] = numbered_style(position, labels[name])
     return {name: styles[name] for name in names}
+
+
+def numbered_style(position: int, label: str) -> ArmStyle:
+    """Return the style of one line of several that are no single arms: colours first, then dashes and markers."""
+    cycle, place = divmod(position, len(ARM_COLOURS))
+    return ArmStyle(ARM_COLOURS[place], DASHES[cycle % len(DASHES)], MARKERS[cycle % len(MARKERS)], label)
 
 
 def distinct_labels(names: Sequence[str], longest: int = LEGEND_LABEL_WIDTH) -> list[str]:
@@ -229,8 +229,10 @@ def moved_apart(
     return places
 
 
-def legend_below(figure: Figure, styles: Sequence[ArmStyle], *, title: str | None = None) -> None:
-    """Put a legend under the axes, one line an arm, and make the figure taller by as much."""
+def legend_below(
+    figure: Figure, styles: Sequence[ArmStyle], *, title: str | None = None, markers: bool = False
+) -> None:
+    """Put a legend under the axes, one line an arm (with its marker where asked), and make the figure taller for it."""
     handles = [
         Line2D(
             [],
@@ -238,6 +240,8 @@ def legend_below(figure: Figure, styles: Sequence[ArmStyle], *, title: str | Non
             color=style.colour,
             linestyle=style.dashes,
             linewidth=1.4,
+            marker=style.marker if markers else "",
+            markersize=4,
             label=wrapped(style.label, LEGEND_LABEL_WIDTH, 2),
         )
         for style in styles

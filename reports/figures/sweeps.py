@@ -1,4 +1,8 @@
-"""Which arms form a sweep: those that differ in one configuration key and agree in every other."""
+"""Which arms form a sweep: those that differ in one key and agree in every other.
+
+Numbers are swept as the resolved configuration has them, names as the study's factors were written: a whole objective
+brings parameters of its own, which would keep resolved configurations apart.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +13,15 @@ from typing import Any
 
 import pandas as pd
 
-from ablations.stored import StoredStudy
+from ablations.stored import StoredArm, StoredStudy
+from ablations.values import depth
 from reports.frames import configuration, identity
 from reports.wording import setting_text
 
 HORIZON = re.compile(r"(objectives?\.(\d+\.)?)?n")
 LAYERS = re.compile(r"(model\.)?layers")
+CATEGORIES = re.compile(r"objective|objective\.(\d+\.)?attach")
+"""Factors whose values are names: which objective, and where it attaches."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +30,7 @@ class Sweep:
 
     Attributes:
         settings: the values of the other keys that vary in the study, by key.
-        points: (value of the key, arm), in ascending order of the values.
+        points: (value of the key, arm), in ascending order of the values; names in the order written.
 
     """
 
@@ -61,6 +68,39 @@ def sweeps(
         )
         for name, points in found.items()
     ]
+
+
+def category_keys(study: StoredStudy) -> list[str]:
+    """Return the factors of a study whose values are names."""
+    return [key for key in study.factors if CATEGORIES.fullmatch(key)]
+
+
+def categories(study: StoredStudy, key: str) -> list[Any]:
+    """Return the values of a factor in the order written; layers take their places in order of depth."""
+    values = list({identity(value): value for value in study.factors[key]}.values())
+    layers = iter(sorted((value for value in values if depth(value) is not None), key=lambda value: depth(value) or 0))
+    return [value if depth(value) is None else next(layers) for value in values]
+
+
+def category_sweeps(study: StoredStudy, key: str) -> list[Sweep]:
+    """Return the sweeps over a factor of names with two or more values each."""
+    places = {
+        name: {identity(value): place for place, value in enumerate(categories(study, name))}
+        for name in category_keys(study)
+    }
+
+    def in_order(arm: StoredArm) -> list[int]:
+        return [places[name].get(identity(arm.settings.get(name)), -1) for name in places]
+
+    groups: dict[str, list[tuple[Any, str]]] = {}
+    settings: dict[str, dict[str, Any]] = {}
+    for arm in sorted(study.arms, key=in_order):
+        if identity(arm.settings.get(key)) not in places[key]:
+            continue
+        other = {name: value for name, value in arm.settings.items() if name != key}
+        groups.setdefault(identity(other), []).append((arm.settings[key], arm.name))
+        settings[identity(other)] = other
+    return [Sweep(settings[name], tuple(points)) for name, points in groups.items() if len(points) > 1]
 
 
 def short(settings: dict[str, Any]) -> str:

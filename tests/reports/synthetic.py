@@ -31,6 +31,7 @@ def study_of(
     factors: Mapping[str, list[Any]] | None = None,
     parameters: Mapping[str, int] | None = None,
     training_parameters: Mapping[str, int] | None = None,
+    flops: Mapping[str, int] | None = None,
     name: str = "demo",
 ) -> StoredStudy:
     stored = [
@@ -40,7 +41,7 @@ def study_of(
             trials={seed: digest(dict(settings), seed) for seed in range(seeds)},
             inference_parameters=(parameters or {}).get(arm, 1_180_672),
             training_parameters=(training_parameters or {}).get(arm, 0),
-            flops_per_token=7_000_000,
+            flops_per_token=(flops or {}).get(arm, 7_000_000),
         )
         for arm, settings in arms.items()
     ]
@@ -110,7 +111,9 @@ def curves_of(
         for step in reached:
             share = step / steps[-1]
             loss = end + (7.6 - end) * math.exp(-5 * share) - (7.6 - end) * math.exp(-5) * share
-            loss += generator.normal(0, 0.004) * (step != steps[-1])
+            loss += generator.normal(0, 0.004)
+            if trial.status == "done" and step == steps[-1]:
+                loss = end  # the last evaluation is the trial's result
             if trial.status == "failed" and step == 120:
                 loss = 40.0
             row = {
@@ -144,6 +147,13 @@ def diagnostics(share: float, generator: np.random.Generator, *, collapses: bool
         "future_context/target_variance": noisy(gain**2.8 if collapses else 1.0),
         "future_context/prediction_effective_rank": noisy(40 + 20 * share),
         "future_context/target_effective_rank": noisy(55 - 15 * share),
+        "future_context/prediction_mean_cosine": noisy(0.05 + 0.5 * share),
+        "future_context/target_mean_cosine": noisy(0.24 + 0.06 * share),
+        "future_context/prediction_smallest_variance": noisy(0.3 * gain**2),
+        "future_context/target_smallest_variance": noisy(0.2 * gain**2),
+        "future_context/loss_over_trivial": noisy(2.2 - 1.5 * share),
+        "future_context/gradient_share": noisy(0.7 * gain) if share else math.nan,
+        "future_context/gradient_cosine": generator.normal(0.1 * (1 - share), 0.05) if share else math.nan,
     }
 
 

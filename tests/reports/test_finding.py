@@ -133,6 +133,22 @@ def test_the_half_finished_study() -> None:
     )
 
 
+@pytest.mark.parametrize(("flops", "said"), [(7_700_000, False), (7_710_000, True), (14_210_000, True)])
+def test_an_arm_with_more_compute_is_named(flops: int, said: bool) -> None:
+    study = synthetic.study_of({"base": {}, "arm": {"objective.n": 1}}, "base", flops={"arm": flops})
+    trials = synthetic.trials_of(study, {"base": [4.0], "arm": [3.9]})
+    text = find(study, trials, compare(study, trials)).text
+    assert ("More than 1.1 times the reference's training FLOPs: “arm” ×" in text) == said
+    assert ("“arm” ×2.03; the table of fairness" in text) == (flops > 14e6)
+
+
+def test_more_tokens_are_more_compute() -> None:
+    study = synthetic.study_of({"base": {}, "arm": {"objective.n": 1}}, "base")
+    trials = synthetic.trials_of(study, {"base": [4.0], "arm": [3.9]})
+    trials.loc[trials["arm"] == "arm", "tokens"] *= 1.5
+    assert "“arm” ×1.50; the table" in find(study, trials, compare(study, trials)).text
+
+
 def test_the_word_paired_needs_proof() -> None:
     study, trials, _ = synthetic.four_arms()
     trials["batch_digest"] = None

@@ -107,7 +107,37 @@ def test_lists_in_sentences(items: list[str], text: str) -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"), [(None, "–"), ([2, 2], "[2, 2]"), (True, "true"), (3e-4, "0.0003"), ("decay", "decay"),
-                        ({"name": "decay", "rate": 0.5}, "{name: decay, rate: 0.5}"), ("1", "'1'")]
+                        ({"rate": 0.5}, "{rate: 0.5}"), ("1", "'1'")]
 )  # fmt: skip
 def test_settings_are_written_as_in_a_study(value: object, text: str) -> None:
     assert wording.setting_text(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ({"layer": 3}, "layer 3"),
+        ({"start": 1.0, "schedule": "linear_decay", "share": 0.5}, "1 → 0 (linear_decay over 0.5)"),
+        ({"start": 0.3, "schedule": "off_after", "share": 1.0}, "0.3 → 0 (off_after)"),
+        ({"schedule": "linear_decay"}, "1 → 0 (linear_decay)"),
+        ({"start": 2.0}, "2"),
+        ({"name": "decay"}, "decay"),
+        ({"name": "decay", "rate": 0.5, "layers": [2, 2]}, "decay(rate=0.5, layers=[2, 2])"),
+        (
+            {"name": "bag_of_words", "attach": {"layer": 2}, "weight": {"name": "idf", "floor": 1}},
+            "bag_of_words(attach=layer 2, weight=idf(floor=1))",
+        ),
+        (["multi_token", {"name": "bag_of_words", "window": 12}], "multi_token + bag_of_words(window=12)"),
+    ],
+)
+def test_places_schedules_and_components_are_written_in_words(value: object, text: str) -> None:
+    assert wording.setting_text(value) == text
+
+
+@pytest.mark.parametrize(
+    ("ratio", "text"),
+    [(1.0, "×1.00"), (2.0317, "×2.03"), (0.5, "×0.50"), (0.00342, "×0.0034"), (0.0, "×0.00"), (math.nan, "–"),
+     (1234.5, "×1234.50")],
+)  # fmt: skip
+def test_ratios_are_multiples(ratio: float, text: str) -> None:
+    assert numbers.times(ratio) == text

@@ -46,7 +46,7 @@ def hostile(hostile_report: Path) -> str:
 def test_the_sections_come_in_order(page: str) -> None:
     found = re.findall(r'<section id="([a-z-]+)"', page)
     assert found == [
-        "warnings", "finding", "results", "figures", "failed", "account", "differences", "every-trial", "repeat"
+        "warnings", "finding", "results", "fair", "figures", "failed", "account", "differences", "every-trial", "repeat"
     ]  # fmt: skip
 
 

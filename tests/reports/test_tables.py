@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 import math
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -37,13 +39,15 @@ def test_the_main_table_shows_every_arm_with_its_numbers() -> None:
     study, trials, _ = synthetic.four_arms()
     table = main(study, trials)
     assert titles(table) == [
-        "arm", "inference parameters", "training-only parameters", "seeds", "train loss", "validation loss",
-        "bits per byte", "paired difference [95 % interval]", "p", "p (Holm)", "verdict",
+        "arm", "inference parameters", "training-only parameters", "training FLOPs per token", "seeds",
+        "train loss", "validation loss", "bits per byte", "paired difference [95 % interval]", "p", "p (Holm)",
+        "verdict",
     ]  # fmt: skip
     assert column(table, "arm") == [arm.name for arm in study.arms]
     assert column(table, "seeds") == ["5/5"] * 4
     assert column(table, "inference parameters")[:2] == ["1,190,272", "1,180,672"]
     assert column(table, "training-only parameters") == ["0", "0", "512", "0"]
+    assert column(table, "training FLOPs per token") == ["7 M"] * 4
     assert column(table, "verdict") == ["reference", "worse", "undecided", "better"]
     last = study.arms[3].name
     losses = {name: trials[trials["arm"] == name]["validation_loss"].to_numpy(float) for name in ("baseline", last)}
@@ -154,6 +158,30 @@ def test_configuration_differences_show_only_those() -> None:
     assert titles(table) == ["arm", "model.architecture", "objective.n", "model.layers", "objective.aggregator"]
     assert [cell.text for cell in table.rows[2]][1:] == ["–", "3", "[2, 2]", "average"]
     assert table.notes == ("baseline: width 72: 0.4 % fewer parameters",)
+
+
+def test_places_schedules_and_components_read_well_in_the_differences() -> None:
+    schedule = {"start": 1.0, "schedule": "linear_decay", "share": 0.5}
+    arms: dict[str, dict[str, Any]] = {
+        "one": {"objective": "none", "objective.attach": {"layer": 3}},
+        "two": {"objective": "bag_of_words", "objective.attach": "encoder", "objective.coefficient": schedule},
+        "three": {"model.architecture": {"name": "encoder_decoder", "attention_order": "cross_first"}},
+        "four": {}, "five": {},
+    }  # fmt: skip
+    study = synthetic.study_of(arms, "one", 1)
+    table = tables.configuration_differences(study, synthetic.trials_of(study, {}))
+    assert [[cell.text for cell in row] for row in table.rows[:3]] == [
+        ["one", "none", "layer 3", "–", "–"],
+        ["two", "bag_of_words", "encoder", "1 → 0 (linear_decay over 0.5)", "–"],
+        ["three", "–", "–", "–", "encoder_decoder(attention_order=cross_first)"],
+    ]
+    assert json.loads(pd.read_csv(io.StringIO(to_csv(table)))["objective.coefficient"][1]) == schedule
+
+
+def test_the_objective_is_a_difference_even_where_no_arm_writes_it() -> None:
+    study = synthetic.study_of({"one": {"model.architecture": "deepsight"}, "two": {}}, "one", 1)
+    trials = synthetic.trials_of(study, {}).assign(objective=["future_context", "none"])
+    assert tables.configuration_differences(study, trials).data["objective"].tolist() == ["future_context", "none"]
 
 
 def test_many_keys_of_few_arms_stand_in_rows() -> None:

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from ablations.stored import StoredStudy
-from reports.collapse import symptoms
+from reports.collapse import State, symptoms
 from reports.comparisons import compare
 from reports.warnings import study_warnings
 from tests.reports import synthetic
@@ -53,7 +53,7 @@ def test_the_collapse_of_the_published_objective_is_said_with_its_numbers() -> N
         "the mean |gain| of the prediction's norm fell from "
     )
     assert "the mean |gain| of the target's norm fell from" in text
-    assert "; its loss went from 1.8 to 0.0016. " in text
+    assert "; its loss went from 1.7 to 0.0016. " in text
     assert "without gains" not in text
 
 
@@ -65,45 +65,114 @@ def test_many_collapsed_arms_share_a_sentence() -> None:
     assert "and 15 more (18 arms) the objective future_context collapsed" in texts[0]
 
 
-def diagnostic(metric: str, values: list[float], trials: int = 3) -> pd.DataFrame:
+def two_arms() -> tuple[StoredStudy, pd.DataFrame]:
+    study = synthetic.study_of({"reference": {}, "arm": {"objective.n": 1}}, "reference", 3)
+    return study, synthetic.trials_of(study, {"reference": [4.0, 4.1, 4.2], "arm": [4.0, 4.1, 4.3]})
+
+
+def diagnostic(metric: str, values: list[float]) -> pd.DataFrame:
+    """Curves of the three trials of `arm`, which all record these values."""
+    study, _ = two_arms()
     return pd.DataFrame(
         [
-            {"trial": f"t{trial}", "arm": "arm", "seed": trial, "step": step, f"plug/{metric}": value}
-            for trial in range(trials)
+            {"trial": trial, "arm": "arm", "seed": seed, "step": step, f"plug/{metric}": value}
+            for seed, trial in study.arm("arm").trials.items()
             for step, value in enumerate(values)
         ]
     )
 
 
 @pytest.mark.parametrize(
-    ("metric", "values", "severe"),
+    ("metric", "values", "state"),
     [
-        ("prediction_gain", [1.0, 0.8, 0.32], True),
-        ("prediction_gain", [1.0, 0.34], False),
+        ("prediction_gain", [1.0, 0.8, 0.32], State.COLLAPSED),
+        ("prediction_gain", [1.0, 0.34], State.SHRINKING),
         ("prediction_gain", [1.0, 0.7], None),
-        ("prediction_gain", [1.0, math.nan, 0.2], True),
-        ("target_variance", [2.0, 0.019], True),
+        ("prediction_gain", [1.0, math.nan, 0.2], State.COLLAPSED),
+        ("information_gain", [1.0, 0.1], None),
+        ("target_variance", [2.0, 0.019], State.COLLAPSED),
         ("target_variance", [2.0, 0.021], None),
-        ("target_effective_rank", [30.0, 1.9], True),
+        ("target_smallest_variance", [2.0, 0.001], None),
+        ("target_effective_rank", [30.0, 1.9], State.COLLAPSED),
         ("target_effective_rank", [30.0, 2.1], None),
+        ("target_mean_cosine", [0.2, 0.991], State.COLLAPSED),
+        ("target_mean_cosine", [0.998, 0.999], State.COLLAPSED),
+        ("prediction_mean_cosine", [0.2, 0.98], None),
+        ("prediction_mean_cosine", [0.999, 0.9], None),
+        ("loss_over_trivial", [2.1, 0.99], State.TRIVIAL),
+        ("loss_over_trivial", [2.1, 1.4], State.TRIVIAL),
+        ("loss_over_trivial", [2.1, 0.97], None),
+        ("loss_over_trivial", [1.0, 0.5], None),
+        ("gradient_share", [math.nan, 0.4, 0.009], State.IDLE),
+        ("gradient_share", [math.nan, 0.001, 0.02], None),
+        ("gradient_cosine", [0.4, 0.0], None),
         ("loss", [1.0, 1e-9], None),
         ("prediction_gain", [0.1], None),
+        ("gradient_share", [0.001], None),
         ("prediction_gain", [math.nan, math.nan], None),
     ],
 )
-def test_thresholds_of_collapse(metric: str, values: list[float], severe: bool | None) -> None:
-    study = synthetic.study_of({"reference": {}, "arm": {"objective.n": 1}}, "reference", 3)
-    found = symptoms(study, diagnostic(metric, values))
-    assert [symptom.severe for symptom in found] == ([] if severe is None else [severe])
+def test_thresholds_of_symptoms(metric: str, values: list[float], state: State | None) -> None:
+    found = symptoms(*two_arms(), diagnostic(metric, values))
+    assert [symptom.state for symptom in found] == ([] if state is None else [state])
     if found:
         assert (found[0].objective, found[0].metric, found[0].trials, found[0].of) == ("plug", metric, 3, 3)
 
 
 def test_one_trial_of_three_is_no_symptom_of_the_arm() -> None:
-    study = synthetic.study_of({"reference": {}, "arm": {"objective.n": 1}}, "reference", 3)
     curves = diagnostic("prediction_gain", [1.0, 0.1])
-    curves.loc[(curves["trial"] != "t0") & (curves["step"] == 1), "plug/prediction_gain"] = 1.0
-    assert symptoms(study, curves) == []
+    curves.loc[(curves["seed"] != 0) & (curves["step"] == 1), "plug/prediction_gain"] = 1.0
+    assert symptoms(*two_arms(), curves) == []
+
+
+@pytest.mark.parametrize(
+    ("metric", "values", "early"),
+    [("prediction_gain", [1.0, 0.1], True), ("loss_over_trivial", [2.0, 1.0], False),
+     ("gradient_share", [0.5, 0.001], False)],
+)  # fmt: skip
+def test_what_only_the_end_shows_is_not_said_of_a_running_trial(metric: str, values: list[float], early: bool) -> None:
+    study, trials = two_arms()
+    assert bool(symptoms(study, trials.assign(status="running"), diagnostic(metric, values))) == early
+
+
+@pytest.mark.parametrize(("label", "scheduled"), [("plug", True), ("plug_2", True), ("plug_two", False)])
+def test_a_share_that_falls_by_its_schedule_is_no_symptom(label: str, scheduled: bool) -> None:
+    study, trials = two_arms()
+    schedule = {"start": 1.0, "schedule": "linear_decay", "share": 1.0}
+    config = {"objective": [{"name": "plug", "coefficient": schedule}, {"name": "plug_two", "coefficient": 1.0}]}
+    arms = [study.arms[0], study.arms[1].model_copy(update={"config": config})]
+    study = study.model_copy(update={"arms": arms})
+    curves = diagnostic("gradient_share", [0.5, 0.001])
+    curves = curves.rename(columns={"plug/gradient_share": f"{label}/gradient_share"})
+    assert bool(symptoms(study, trials, curves)) != scheduled
+
+
+@pytest.mark.parametrize(
+    ("metric", "values", "kind", "words"),
+    [
+        (
+            "target_mean_cosine", [0.24, 0.997], "collapse",
+            "collapsed in 3 of 3 trials: the mean cosine of the target rose from 0.24 to 0.997, so that all its "
+            "vectors point about the same way.",
+        ),
+        (
+            "loss_over_trivial", [2.13, 1.01], "objective",
+            "has learned nothing that a constant answer does not say in 3 of 3 trials: its loss is 1.01 times that of "
+            "a constant answer (2.13 times at the start).",
+        ),
+        (
+            "gradient_share", [0.031, 0.0042], "objective",
+            "hardly moves the network in 3 of 3 trials: its share of the gradient was 0.031 at the start and 0.0042 at "
+            "the end.",
+        ),
+    ],
+)  # fmt: skip
+def test_an_objective_that_does_not_teach_is_said_in_words(
+    metric: str, values: list[float], kind: str, words: str
+) -> None:
+    study, trials = two_arms()
+    text = warnings_of(study, trials, diagnostic(metric, values))[kind]
+    assert text.startswith(f"In “arm” the objective plug {words}")
 
 
 def test_failures_are_counted_with_the_pairs_they_took() -> None:
