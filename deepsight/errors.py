@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import traceback
 from collections.abc import Iterable
 
 Path = tuple[str | int, ...]
@@ -28,6 +29,12 @@ class UserError(ValueError):
 def dotted(path: Path) -> str:
     """Return a place as people write it: ("objective", 0, "n") is objective.0.n."""
     return ".".join(str(part) for part in path)
+
+
+def line_in(file: str, error: BaseException) -> str | None:
+    """Return ``file:line`` of the innermost frame of an error that lies in a file, None where none does."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    return f"{file}:{frames[-1].lineno}" if frames else None
 
 
 def suggestion(asked: str, known: Iterable[str]) -> str:

@@ -7,6 +7,7 @@ import pytest
 
 from ablations.study import built_in_names, read_study, study_file
 from deepsight.errors import UserError
+from deepsight.plug_ins import objectives
 from tests.ablations.studies import planned, study_data, write_study
 from tests.runs import write_text
 
@@ -46,7 +47,7 @@ def refusal(folder: Path, data: dict[str, Any]) -> str:
         (
             {"arms__x": {"objective": {"aggregator": "decai"}}},
             "arms.x.objective.aggregator: unknown aggregator 'decai'; did you mean 'decay'? "
-            "known: average, decay, normalized_decay",
+            "known: attention_pooling, average, dec",
         ),
         (
             {"base__data__corpus": {"name": "files", "path": "gone"}},
@@ -112,3 +113,10 @@ def test_built_in_studies_can_be_planned(name: str) -> None:
     plan = planned(study_file(name))
     assert plan.study.name == name
     assert plan.trials
+
+
+@pytest.mark.parametrize("name", ["objectives", "objectives-little-text"])
+def test_the_studies_of_all_objectives_leave_none_out(name: str) -> None:
+    study = read_study(study_file(name))
+    written = [changes.get("objective", study.base["objective"]) for changes in study.arms.values()]
+    assert {spec if isinstance(spec, str) else spec["name"] for spec in written} == {"none", *objectives.names()}
