@@ -46,7 +46,7 @@ class Comparing(Objective):
         prediction, target = self.sides(trace)
         return {"loss": self.disagreement(prediction, target)}
 
-    def disagreement(self, prediction: Vectors, target: Vectors) -> Scalar:
+    def disagreement(self, prediction: Tensor, target: Tensor) -> Scalar:
         """Return the distance in at least float32, autocast or not: statistics over a batch need the digits.
 
         Raises:

@@ -43,8 +43,8 @@ class FutureContext(Comparing):
     The target's vectors (published: token + position embeddings, after dropout) are detached: only the prediction's
     side learns from this loss, and the norms on both sides. With gains on both norms (`norm_affine`), as published, the
     loss can be lowered by shrinking both gains, and it is; see the diagnostics. What avoids it: `norm_affine: false`, a
-    `normaliser`, or a distance that compares with other positions; another `target` or a `predictor` changes what is
-    asked.
+    `normaliser`, or one of the distances `info_nce`, `vicreg`, `barlow` and `correlation`. A `predictor` or a teacher
+    as `target` do not as long as the target's norm has a gain, nor does `cosine`, which that norm's bias satisfies.
 
     Args:
         shape: of the model.

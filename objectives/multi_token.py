@@ -81,7 +81,7 @@ class MultiToken(SequentialObjective):
     def heads_in_training(self) -> int:
         """Return how many heads train now, the network's own included."""
         n = len(self.heads) + 1
-        # Rounded first: 0.29 · 100 is 28.999… in floating point.
+        # Rounded first: 60 / 88 · 22 is 14.999… in floating point.
         stage = math.floor(round(self.share_done * n, 9))
         return {"none": n, "forward": min(n, stage + 1), "reverse": max(1, n - stage)}[self.curriculum]
 

@@ -5,6 +5,8 @@ Each is a module ``(B, P, D) -> (B, P, D)`` without trained parameters; `width` 
 
 from __future__ import annotations
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -23,6 +25,8 @@ def standardised(vectors: Vectors) -> Vectors:
     Each variance is raised by what rounding may leave of a constant, so that this does not depend on the scale.
     """
     centred = vectors - vectors.mean(dim=(0, 1))
+    # Once more, for what rounding left of the mean: of a constant it would be all there is.
+    centred = centred - centred.mean(dim=(0, 1))
     deviation: Tensor = (centred.square().mean(dim=(0, 1)) + _rounding(vectors)).sqrt()
     scaled: Tensor = centred / deviation
     return scaled
@@ -31,8 +35,8 @@ def standardised(vectors: Vectors) -> Vectors:
 def _rounding(vectors: Vectors) -> Float[Tensor, ""]:
     """Return more variance than rounding leaves where there should be none."""
     kind = torch.finfo(vectors.dtype)
-    size: Tensor = vectors.detach().square().mean()
-    return size * (32 * kind.eps) ** 2 + kind.tiny**0.5
+    share, least = 32 * kind.eps, math.sqrt(kind.tiny)
+    return (share * vectors.detach()).square().mean() + least
 
 
 @normalisers.register("none", formula="t", source="the original DeepSight (2024)")

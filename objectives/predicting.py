@@ -2,7 +2,8 @@
 
 Each is a module built with the state's `width` and the target's `target_width`:
 ``(B, P, width) -> (B, P, target_width)``. The target's side has none and carries no gradient to the network, so that
-the predictor, and not the target, moves (Grill et al., 2020; Chen & He, 2021).
+the predictor, and not the target, moves (Grill et al., 2020; Chen & He, 2021); a trained norm on the target's side
+moves all the same.
 """
 
 from __future__ import annotations

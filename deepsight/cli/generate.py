@@ -14,19 +14,21 @@ def generate(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder with a checkpoint.")],
     prompt: Annotated[str, typer.Option(help="The text to continue.")],
     tokens: Annotated[int, typer.Option(min=1, help="How many tokens to add.")] = 100,
-    temperature: Annotated[float, typer.Option(min=0.0, help="0 always takes the likeliest token.")] = 1.0,
+    temperature: Annotated[
+        float | None, typer.Option(min=0.0, help="0 always takes the likeliest token; 1 where not given.")
+    ] = None,
     top_k: Annotated[int | None, typer.Option(min=1, help="Sample among the k likeliest tokens.")] = None,
     top_p: Annotated[float | None, typer.Option(help="Sample among the likeliest tokens that hold this share.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same text.")] = 0,
     speculative: Annotated[
-        bool, typer.Option("--speculative", help="Let the heads of an objective draft; needs --temperature 0.")
+        bool, typer.Option("--speculative", help="Take the likeliest tokens, and let an objective's heads draft them.")
     ] = False,
     plugin: Plugins = None,
 ) -> None:
     """Sample from a trained model, with a key/value cache."""
     load_plugins(plugin)
     if speculative:
-        _check_greedy(temperature)
+        _check_greedy(temperature, top_k, top_p)
         typer.echo(_speculated(folder, prompt, tokens))
         return
     from deepsight.generation import generate as run
@@ -34,15 +36,25 @@ def generate(
 
     trained = load_trained(folder)
     start = trained.tokenizer.encode(prompt)
-    added = run(trained.model, start, tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
+    added = run(
+        trained.model,
+        start,
+        tokens,
+        temperature=1.0 if temperature is None else temperature,
+        top_k=top_k,
+        top_p=top_p,
+        seed=seed,
+    )
     typer.echo(prompt + trained.tokenizer.decode(added[0].tolist()))
 
 
-def _check_greedy(temperature: float) -> None:
+def _check_greedy(temperature: float | None, top_k: int | None, top_p: float | None) -> None:
     from deepsight.errors import UserError
 
-    if temperature:
-        raise UserError(f"--speculative decodes greedily, not at temperature {temperature:g}: add --temperature 0")
+    given = {"--temperature": temperature or None, "--top-k": top_k, "--top-p": top_p}
+    for option, value in given.items():
+        if value is not None:
+            raise UserError(f"--speculative always takes the likeliest token: leave out {option} {value:g}")
 
 
 def _speculated(folder: Path, prompt: str, tokens: int) -> str:

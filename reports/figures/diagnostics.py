@@ -139,7 +139,8 @@ def _draw_panel(
         axes.yaxis.set_major_formatter(ScalarFormatter(useOffset=False))
     axes.xaxis.set_major_locator(MaxNLocator(4, steps=ROUND_STEPS))
     axes.xaxis.set_major_formatter(EngFormatter(sep="\N{NARROW NO-BREAK SPACE}"))
-    axes.set_xlim(0, float(curves["tokens"].max()) or 1)
+    tokens = float(curves["tokens"].max())
+    axes.set_xlim(0, tokens if tokens > 0 else 1)
     axes.yaxis.grid(True)
     sns.despine(ax=axes)
 

@@ -249,8 +249,17 @@ def test_the_command_says_the_text_and_what_it_took(trained: Path, capsys: pytes
     assert re.fullmatch(
         r"12 tokens in \d+ forward passes: \d\.\d\d a pass, \d+ of \d+ drafted tokens accepted\n", drafted.err
     )
-    with pytest.raises(UserError, match=r"--speculative decodes greedily, not at temperature 1: add --temperature 0"):
-        command(trained, prompt="the model ", tokens=12, temperature=1.0, speculative=True)
+    command(trained, prompt="the model ", tokens=12, speculative=True)
+    assert capsys.readouterr() == drafted
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [({"temperature": 0.5}, "--temperature 0.5"), ({"top_k": 3}, "--top-k 3"), ({"top_p": 0.9}, "--top-p 0.9")],
+)
+def test_sampling_with_drafts_is_refused(trained: Path, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=f"^--speculative always takes the likeliest token: leave out {said}$"):
+        command(trained, prompt="the model ", tokens=12, speculative=True, **options)
 
 
 def rewritten(folder: Path, trained: Path, about: Callable[[dict[str, Any]], object]) -> Path:

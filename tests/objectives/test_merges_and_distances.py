@@ -63,9 +63,8 @@ def test_distances_equal_the_loop(name: str, batch: int, rows: int, width: int, 
 @pytest.mark.parametrize("beta", [0.1, 1.0, 30.0])
 def test_beta_is_where_smooth_l1_turns(beta: float) -> None:
     prediction = torch.tensor([[[-beta, 0.5 * beta, 3 * beta]]], dtype=torch.float64)
-    found = distances.build({"name": "smooth_l1", "beta": beta})(
-        prediction=prediction, target=torch.zeros_like(prediction)
-    )
+    distance = distances.build({"name": "smooth_l1", "beta": beta})
+    found = distance(prediction=prediction, target=torch.zeros_like(prediction))
     assert found.item() == pytest.approx((beta / 2 + beta / 8 + 2.5 * beta) / 3, rel=1e-12)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import itertools
 import math
 from collections.abc import Callable
 
@@ -11,19 +9,16 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
-from ablations.stored import StoredStudy
 from reports import figures
 from reports.comparisons import compare
-from reports.figures.catalogue import NamedFigure, all_figures
-from reports.figures.panels import figure_rows
+from reports.figures.catalogue import all_figures
 from reports.figures.style import COLUMN_WIDTH, INK, arm_styles
 from reports.statistics import t_interval
 from tests.reports import synthetic
+from tests.reports.drawings import attached, drawn, drawn_once, lines, small_grid
 
 ALL = [
     figures.loss_curves,
@@ -36,25 +31,7 @@ ALL = [
 SWEEPS = (figures.horizon_sweep, figures.layer_splits)
 
 
-def small_grid() -> tuple:  # type: ignore[type-arg]
-    return synthetic.grid(1)
-
-
 STUDIES = [synthetic.four_arms, small_grid, synthetic.half_finished, synthetic.hostile]
-
-
-def drawn(figure: Figure | None) -> Figure:
-    assert figure is not None
-    return figure
-
-
-@functools.cache
-def drawn_once(make: Callable[[], tuple]) -> list[NamedFigure]:  # type: ignore[type-arg]
-    return list(all_figures(*make()))
-
-
-def lines(axes: Axes, *, bold: bool) -> list[Line2D]:
-    return [line for line in axes.lines if (line.get_linewidth() > 1) == bold and len(line.get_xdata()) > 1]
 
 
 def test_loss_curves_have_a_thin_line_a_trial_and_a_bold_one_an_arm() -> None:
@@ -203,152 +180,6 @@ def test_layer_splits_alone_are_encoder_against_decoder() -> None:
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("decoder layers", "encoder layers")
     assert np.isnan(np.ma.filled(axes.collections[0].get_array().astype(float), np.nan)).sum() == 1
     assert "reference" in [text.get_text() for text in axes.texts]
-
-
-def left_titles(figure: Figure) -> list[str]:
-    return [axes.get_title(loc="left") for axes in figure.axes]
-
-
-def test_diagnostics_show_the_collapse_on_a_logarithmic_axis() -> None:
-    study, trials, curves = synthetic.four_arms()
-    figure = drawn(figures.objective_diagnostics(study, trials, curves))
-    panels = {axes.get_title(loc="left"): axes for axes in figure.axes}
-    assert list(panels) == [
-        "loss of the objective", "loss over that of a constant answer", "share of the gradient",
-        "cosine with the rest of the gradient", "mean |gain| of the norms", "variance",
-        "smallest variance of a dimension", "effective rank", "mean cosine between positions",
-    ]  # fmt: skip
-    logarithmic = [title for title, axes in panels.items() if axes.get_yscale() == "log"]
-    assert logarithmic == [
-        "loss of the objective", "mean |gain| of the norms", "variance", "smallest variance of a dimension"
-    ]  # fmt: skip
-    means = [len(lines(axes, bold=True)) for axes in panels.values()]
-    assert means == [2, 2, 2, 2, 2, 4, 4, 4, 4]  # the arm without gains draws none; two sides where there are any
-    gain = lines(panels["mean |gain| of the norms"], bold=True)[0]
-    published = curves[curves["arm"] == study.arms[2].name]
-    expected = np.exp(np.log(published["future_context/prediction_gain"]).groupby(published["tokens"]).mean())
-    assert np.asarray(gain.get_ydata()) == pytest.approx(expected.to_numpy(), rel=1e-9)
-
-
-def test_panels_mark_what_their_quantity_is_measured_against() -> None:
-    figure = drawn(figures.objective_diagnostics(*synthetic.four_arms()))
-    levels = {
-        axes.get_title(loc="left"): line.get_ydata()[0]
-        for axes in figure.axes
-        for line in axes.lines
-        if list(line.get_xdata()) == [0, 1]
-    }
-    assert levels == {"loss over that of a constant answer": 1.0, "cosine with the rest of the gradient": 0.0}
-
-
-@pytest.mark.parametrize(("count", "widths"), [(1, [1]), (5, [1] * 5), (6, [2, 2, 2]), (9, [1, 2, 2, 2, 2])])
-def test_panels_fill_whole_rows(count: int, widths: list[int]) -> None:
-    curves = pd.DataFrame({f"plug/metric {place}": [1.0] for place in range(count)})
-    (rows,) = figure_rows(curves, "plug", together=True)
-    assert [len(row) for row in rows] == widths
-    assert [panel.quantity for row in rows for panel in row] == [f"metric {place}" for place in range(count)]
-
-
-def test_many_panels_take_figures_of_one_size_and_sides_stay_in_a_row() -> None:
-    names = ["loss", "accuracy", "gradient_share", *(f"head_{place}" for place in range(10))]
-    sides = [f"{side}_{name}" for name in ("gain", "variance", "mean_cosine") for side in ("prediction", "target")]
-    curves = pd.DataFrame({f"plug/{name}": [1.0] for name in [*names, *sides]})
-    figures_of = figure_rows(curves, "plug", together=False)
-    assert [sum(len(row) for row in rows) for rows in figures_of] == [9, 10]
-    assert figures_of[0][0][0].quantity == "loss"
-    for row in (row for rows in figures_of for row in rows):
-        if "prediction" in row[0].title:
-            assert [panel.title for panel in row] == [row[0].title, row[0].title.replace("prediction", "target")]
-
-
-def test_any_plug_in_objective_has_its_figure() -> None:
-    study, trials, curves = synthetic.four_arms()
-    plug_in = curves[[c for c in curves if "/" not in c]].assign(
-        **{"my_objective/accuracy": np.linspace(-1, 1, len(curves)), "my_objective/loss": 0.0, "empty/loss": math.nan}
-    )
-    assert figures.reporting_objectives(plug_in) == ["my_objective"]
-    figure = drawn(figures.objective_diagnostics(study, trials, plug_in))
-    assert [axes.get_title(loc="left") for axes in figure.axes] == ["loss of the objective", "accuracy"]
-    assert [axes.get_yscale() for axes in figure.axes] == ["linear", "linear"]
-    assert figures.objective_diagnostics(study, trials, plug_in, objective="unknown") is None
-
-
-def test_many_arms_have_a_panel_for_each_side() -> None:
-    first, second = drawn_once(small_grid)[-2:]
-    assert (first.name, second.name) == ("diagnostics_future_context_1", "diagnostics_future_context_2")
-    assert (first.title, second.title) == (
-        "Objective future_context, part 1 of 2", "Objective future_context, part 2 of 2"
-    )  # fmt: skip
-    assert left_titles(first.figure)[3:6] == [
-        "cosine with the rest of the gradient", "mean |gain| of the norms, prediction",
-        "mean |gain| of the norms, target",
-    ]  # fmt: skip
-    assert left_titles(second.figure)[-1] == "mean cosine between positions, target"
-
-
-def attached(seeds: int = 3) -> tuple[StoredStudy, pd.DataFrame, pd.DataFrame]:
-    """Two objectives at four places, beside a reference."""
-    factors = {
-        "objective": [{"name": "plug", "window": 3}, "bag_of_words"],
-        "objective.attach": ["encoder", {"layer": 10}, "decoder", {"layer": 2}],
-    }
-    arms = {"base": {}} | {
-        f"{objective}, {place}": {"objective": objective, "objective.attach": place}
-        for objective, place in itertools.product(*factors.values())
-    }
-    study = synthetic.study_of(arms, "base", seeds, factors=factors)
-    losses = {name: synthetic.seed_losses(4, -0.001 * place, seeds) for place, name in enumerate(arms)}
-    trials = synthetic.trials_of(study, losses)
-    return study, trials, synthetic.curves_of(study, trials)
-
-
-def test_places_are_categories_as_written_and_layers_by_depth() -> None:
-    study, trials, curves = attached()
-    figure = drawn(figures.category_sweep(study, trials, curves, key="objective.attach"))
-    (axes,) = figure.axes
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["encoder", "layer 2", "decoder", "layer 10"]
-    dots = [line for line in axes.lines if line.get_marker() not in ("None", "")]
-    for objective, colour in zip(study.factors["objective"], dict.fromkeys(d.get_color() for d in dots), strict=True):
-        own = {
-            str(arm.settings["objective.attach"]): trials[trials["arm"] == arm.name]["validation_loss"].mean()
-            for arm in study.arms
-            if arm.settings.get("objective") == objective
-        }
-        expected = [own[place] for place in ("encoder", "{'layer': 2}", "decoder", "{'layer': 10}")]
-        shown = sorted((dot for dot in dots if dot.get_color() == colour), key=lambda dot: dot.get_ydata()[0])
-        assert [dot.get_xdata()[0] for dot in shown] == pytest.approx(expected, rel=1e-12)
-    (band,) = axes.patches
-    reference = trials[trials["arm"] == "base"]["validation_loss"].astype(float)
-    corners = band.get_extents().transformed(axes.transData.inverted())
-    assert (corners.x0, corners.x1) == pytest.approx(t_interval(reference), rel=1e-9)
-    labels = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert labels == ["objective plug(window=3)", "objective bag_of_words", "base"]
-
-
-def test_whole_objectives_are_categories_and_one_combination_shows_its_seeds() -> None:
-    study, trials, curves = attached()
-    (axes,) = drawn(figures.category_sweep(study, trials, curves, key="objective")).axes
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["plug(window=3)", "bag_of_words"]
-    assert not lines(axes, bold=False)
-    one_place = [arm for arm in study.arms if arm.settings.get("objective.attach") in (None, "decoder")]
-    (axes,) = drawn(
-        figures.category_sweep(study.model_copy(update={"arms": one_place}), trials, curves, key="objective")
-    ).axes
-    losses = [trials[trials["arm"] == arm.name]["validation_loss"].tolist() for arm in one_place[1:]]
-    assert [list(line.get_xdata()) for line in lines(axes, bold=False)] == [list(pair) for pair in zip(*losses)]
-
-
-def test_the_catalogue_has_the_category_sweeps_in_words() -> None:
-    found = {item.name: item.title for item in drawn_once(attached)}
-    assert found["objective_sweep"] == "Objectives"
-    assert found["objective_attach_sweep"] == "Where the objective attaches"
-
-
-def test_no_category_sweep_without_two_finished_values() -> None:
-    study, trials, curves = attached()
-    unfinished = trials["arm"] != study.arms[1].name
-    trials.loc[unfinished, ["status", "validation_loss"]] = ["pending", math.nan]
-    assert figures.category_sweep(study, trials, curves, key="objective.attach") is None
 
 
 @pytest.mark.parametrize("make", STUDIES)
