@@ -246,8 +246,9 @@ def _entry_points_of(group: str) -> dict[str, list[EntryPoint]]:
 
 def _signature(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     """Return the parameters of a factory; a class that leaves its constructor to torch's Module has none."""
-    function: Any = factory.__init__ if inspect.isclass(factory) else factory
-    if inspect.isclass(factory) and function.__module__.partition(".")[0] == "torch":
+    # A class without any constructor has `object`'s, which belongs to no module.
+    module = getattr(factory.__init__ if inspect.isclass(factory) else factory, "__module__", None) or ""
+    if inspect.isclass(factory) and module.partition(".")[0] == "torch":
         return {}
     return dict(inspect.signature(factory).parameters)
 

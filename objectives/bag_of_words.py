@@ -25,7 +25,7 @@ from objectives.upcoming import Upcoming, summed_in_chunks
     source="Mahajan et al. (2025), FSP-BoW, arXiv 2510.14751",
 )
 class BagOfWords(Objective):
-    """Binary cross-entropy over the vocabulary: is a token in the window ahead or not?
+    """Binary cross-entropy over the vocabulary: whether each token is in the window ahead.
 
     Summed over the vocabulary as published, and averaged over the positions with at least one token in their window; at
     the end of a text the window is what is left of it. Where the head sits matters: on the state that predicts the next

@@ -62,7 +62,7 @@ def category_sweep(study: StoredStudy, trials: pd.DataFrame, curves: pd.DataFram
         offset = OFFSET * (position - (len(found) - 1) / 2)
         _draw(axes, [(by_value[value] + offset, losses) for value, losses in points], styles[position], len(found) == 1)
     named_styles = [] if len(found) == 1 and not found[0][0].settings else styles
-    _finish(axes, study, trials, names, places, float(sum(rows)), named_styles)
+    _finish(axes, study, trials, names, places.tolist(), float(sum(rows)), named_styles)
     return figure
 
 

@@ -159,6 +159,14 @@ def test_a_class_without_docstring_does_not_borrow_its_parents(spices: Registry[
     assert spices["bare"].summary == ""
 
 
+@pytest.mark.parametrize("parent", [object, nn.Module])
+def test_a_class_that_leaves_its_constructor_to_its_parent_has_no_parameters(parent: type) -> None:
+    plain: Registry[Any] = Registry("plain", "plains", offered=("width",))
+    factory = plain.register("bare")(type("Bare", (parent,), {}))
+    assert plain.resolve("bare") == {"name": "bare"}
+    assert isinstance(plain.build("bare", width=3), factory)
+
+
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Return a function that pretends an installed package with entry points: name → module:attribute."""

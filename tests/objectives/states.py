@@ -39,7 +39,8 @@ def counts_ahead(trace: Trace, row: int, t: int, k: int) -> bool:
     time: int = trace.targets.shape[1]
     if t + k > time or trace.targets[row, t + k - 1] == IGNORED:
         return False
-    return trace.end_of_text is None or trace.end_of_text not in trace.targets[row, t : t + k - 1].tolist()
+    # A prompt has no targets, but its tokens end documents all the same.
+    return trace.end_of_text is None or trace.end_of_text not in trace.tokens[row, t + 1 : t + k].tolist()
 
 
 def filled(module: Any, seed: int = 0) -> Any:
