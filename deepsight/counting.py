@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import math
 from dataclasses import asdict, dataclass
@@ -25,6 +26,7 @@ from deepsight.layers import Attention
 from deepsight.loss import next_token_loss
 from deepsight.objective import Preparation
 from deepsight.objectives_of_run import Objectives
+from deepsight.saved_memory import most_saved_bytes
 from deepsight.training.step import accumulate_gradients
 
 CHUNKED_CROSS_ENTROPY = "_linear_cross_entropy_batch_chunked"
@@ -87,6 +89,7 @@ def _counted(config: RunConfig) -> Cost:
     inference = parameter_count(model)
     training_only = parameter_count(objectives)
     total = inference + training_only
+    trained = sum(w.numel() for part in (model, objectives) for w in part.parameters() if w.requires_grad)
     context = config.model.context
     forward = _forward_flops(model, context)
     training = _training_flops(model, objectives, context)
@@ -100,8 +103,8 @@ def _counted(config: RunConfig) -> Cost:
         training_only=training_only,
         inference_flops_per_token=forward // context,
         training_flops_per_token=training // context,
-        # Weights, gradients and two moments, four bytes each.
-        training_memory=16 * total + saved,
+        # Weights, and of those that are trained gradients and two moments, four bytes each.
+        training_memory=4 * total + 12 * trained + saved,
     )
 
 
@@ -163,17 +166,7 @@ def _without_attention_dropout(model: nn.Module) -> None:
 
 
 def _saved_bytes(model: Any, objectives: Objectives, context: int, rows: int) -> int:
-    """Return the bytes of all distinct tensors that a forward pass keeps for its backward pass, weights left out."""
-    weights = {w.untyped_storage()._cdata for module in (model, objectives) for w in module.parameters()}
-    seen: dict[int, int] = {}
-
-    def pack(tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
-        if storage._cdata not in weights:
-            seen[storage._cdata] = storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        tokens = _batch(rows, context)
-        accumulate_gradients(model, objectives, tokens, tokens, _later(objectives, rows), seed=0, step=0)
-    return sum(seen.values())
+    """Return the most bytes that a step keeps for its backward passes at once, weights left out."""
+    tokens, later = _batch(rows, context), _later(objectives, rows)
+    step = functools.partial(accumulate_gradients, model, objectives, tokens, tokens, later, seed=0, step=0)
+    return most_saved_bytes(step, without=[*model.parameters(), *objectives.parameters()])

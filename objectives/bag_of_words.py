@@ -46,7 +46,7 @@ class BagOfWords(Objective):
         weighting: w: `idf` is the negative log of the token's frequency in the corpus, one added to each count, scaled
             to a mean of 1 over the vocabulary; `none` is 1.
         head: `linear` reads the state itself; `block` has a transformer block and a norm before the output matrix.
-        window_end: `trim` leaves out tokens past the model's window; `extend` reads tau - 1 of those that follow it.
+        window: `trim` leaves out tokens past the model's window; `extend` reads tau - 1 of those that follow it.
 
     Raises:
         UserError: the window ends before it begins, or begins past every window of the context.
@@ -62,15 +62,15 @@ class BagOfWords(Objective):
         first: Annotated[int, Field(ge=1)] = 2,
         weighting: Literal["idf", "none"] = "idf",
         head: Literal["linear", "block"] = "linear",
-        window_end: WindowEnd = "trim",
+        window: WindowEnd = "trim",
     ) -> None:
         super().__init__()
         if tau < first:
             raise UserError(f"the window begins at {first}, so it cannot end at {tau}", ("tau",))
-        if window_end == "trim" and first > shape.context:
+        if window == "trim" and first > shape.context:
             raise UserError(f"the window begins past a context of {shape.context}, at {first}", ("first",))
         self.first, self.tau, self.weighting = first, tau, weighting
-        self.lookahead = tau - 1 if window_end == "extend" else 0
+        self.lookahead = tau - 1 if window == "extend" else 0
         self.head = BlockHead(shape) if head == "block" else nn.Identity()
         self.output = Linear(shape.width, shape.vocabulary)
         self.bias = nn.Parameter(torch.zeros(shape.vocabulary))

@@ -90,8 +90,8 @@ class FutureContext(Comparing):
         self.target = targets.build(target, shape=shape)
         if self.beyond and getattr(self.target, "inside_only", False):
             name = targets.resolve(target)["name"]
-            lacks = f"with {shape.positions} positions the target {name!r} has no vectors of tokens past the window"
-            raise UserError(f"{lacks}: choose trim, or the target token_embeddings", ("window",))
+            lacks = f"the target {name!r} has no vectors of tokens past the window of a model with {shape.positions}"
+            raise UserError(f"{lacks} positions: choose trim, or the target token_embeddings", ("window",))
         width: int = self.target.width
         self.aggregator = aggregators.build(aggregator, n=n, width=width, shape=shape)
         self.merge = merges.build(merge)

@@ -47,7 +47,7 @@ class LatentMultiToken(MultiToken):
         head: `block` is a transformer block and a norm; `linear` a square matrix.
         latent: λ_l, weight of the squared error to the state.
         semantic: λ_s, weight of the squared error to the token's embedding.
-        window_end: `trim` leaves out targets past the window; `extend` reads the tokens that follow it.
+        window: `trim` leaves out targets past the window; `extend` reads the tokens that follow it.
 
     Raises:
         UserError: in no window of the context does the last head have a target.
@@ -61,9 +61,9 @@ class LatentMultiToken(MultiToken):
         head: Literal["block", "linear"] = "block",
         latent: Weight = 0.1,
         semantic: Weight = 0.1,
-        window_end: WindowEnd = "trim",
+        window: WindowEnd = "trim",
     ) -> None:
-        super().__init__(shape, n=n, head=head, window_end=window_end)
+        super().__init__(shape, n=n, head=head, window=window)
         self.latent = latent
         self.semantic = semantic
 

@@ -46,7 +46,7 @@ class MultiToken(SequentialObjective):
         stride: head i predicts x_{t+1+stride·(i-1)}.
         curriculum: how many heads train when a share p of the training steps is done: `none`, all; `forward`,
             min(n, ⌊p n⌋ + 1); `reverse`, max(1, n - ⌊p n⌋); head 1 included. Evaluations measure all of them.
-        window_end: `trim` leaves out targets past the window; `extend` reads the tokens that follow it.
+        window: `trim` leaves out targets past the window; `extend` reads the tokens that follow it.
 
     Raises:
         UserError: in no window of the context does the last head have a target.
@@ -60,18 +60,18 @@ class MultiToken(SequentialObjective):
         head: Literal["block", "linear"] = "block",
         stride: Annotated[int, Field(ge=1)] = 1,
         curriculum: Literal["none", "forward", "reverse"] = "none",
-        window_end: WindowEnd = "trim",
+        window: WindowEnd = "trim",
     ) -> None:
         super().__init__()
         reach = stride * (n - 1)
-        if window_end == "trim" and reach >= shape.context:
+        if window == "trim" and reach >= shape.context:
             raise UserError(
                 f"{n} heads look {reach + 1} tokens ahead: too far for a context of {shape.context}", ("n",)
             )
         self.stride = stride
         self.curriculum = curriculum
         self.share_done = 0.0
-        self.lookahead = reach if window_end == "extend" else 0
+        self.lookahead = reach if window == "extend" else 0
         self.heads = nn.ModuleList(HEADS[head](shape) for _ in range(n - 1))
 
     def progress(self, share: float) -> None:

@@ -58,7 +58,7 @@ class SequentialModules(Objective):
     Args:
         shape: of the model.
         depth: K, how many tokens after the next one are predicted.
-        window_end: `trim` leaves out targets past the window; `extend` reads the tokens that follow it.
+        window: `trim` leaves out targets past the window; `extend` reads the tokens that follow it.
 
     Raises:
         UserError: in no window of the context does the last depth have a target.
@@ -67,11 +67,11 @@ class SequentialModules(Objective):
 
     coefficient: ClassVar[float] = 0.3
 
-    def __init__(self, shape: Shape, depth: Annotated[int, Field(ge=1)] = 1, window_end: WindowEnd = "trim") -> None:
+    def __init__(self, shape: Shape, depth: Annotated[int, Field(ge=1)] = 1, window: WindowEnd = "trim") -> None:
         super().__init__()
-        if window_end == "trim" and depth >= shape.context:
+        if window == "trim" and depth >= shape.context:
             raise UserError(f"the depth {depth} needs a context longer than {shape.context}", ("depth",))
-        self.lookahead = depth if window_end == "extend" else 0
+        self.lookahead = depth if window == "extend" else 0
         self.chain = nn.ModuleList(ChainedModule(shape) for _ in range(depth))
 
     def forward(self, trace: Trace) -> dict[str, Tensor]:

@@ -36,23 +36,23 @@ class TokenOrder(Objective):
 
     Args:
         shape: of the model.
-        window: W; the context when None.
+        window_size: W; the context when None.
         temperature: what the scores are divided by; published: 1.
-        window_end: `trim` leaves out tokens past the model's window; `extend` reads W - 1 of those that follow it.
+        window: `trim` leaves out tokens past the model's window; `extend` reads W - 1 of those that follow it.
 
     """
 
     def __init__(
         self,
         shape: Shape,
-        window: Annotated[int, Field(ge=1)] | None = None,
+        window_size: Annotated[int, Field(ge=1)] | None = None,
         temperature: Annotated[float, Field(gt=0.0)] = 1.0,
-        window_end: WindowEnd = "trim",
+        window: WindowEnd = "trim",
     ) -> None:
         super().__init__()
-        self.window = shape.context if window is None else window
+        self.window_size = shape.context if window_size is None else window_size
         self.temperature = temperature
-        self.lookahead = self.window - 1 if window_end == "extend" else 0
+        self.lookahead = self.window_size - 1 if window == "extend" else 0
         self.output = Linear(shape.width, shape.vocabulary)
 
     def forward(self, trace: Trace) -> dict[str, Tensor]:
@@ -62,7 +62,7 @@ class TokenOrder(Objective):
         return {"loss": total / (batch * time)}
 
     def _summed(self, trace: Trace, upcoming: Upcoming, rows: slice) -> Float[Tensor, " 1"]:
-        tokens, distance, counts = upcoming.distinct(rows, 1, self.window)
+        tokens, distance, counts = upcoming.distinct(rows, 1, self.window_size)
         logits = self.output(trace.attached[:, rows])
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         scores = (-distance.to(logits.dtype) / self.temperature).where(counts, -torch.inf)

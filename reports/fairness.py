@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import pandas as pd
@@ -21,7 +22,7 @@ SAME = 0.01
 """Sizes and costs that differ by no more than this share are called equal."""
 MORE_FLOPS = 1.1
 """An arm with more than this multiple of the reference's training FLOPs is named in the finding."""
-MOST_NAMES = 6
+MOST_NAMES = 4
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,8 @@ def _cost_cell(equal: EqualCost, pairs: int, places: int) -> Cell:
 
 def _notes(study: StoredStudy, trials: pd.DataFrame, every: Sequence[Fairness]) -> tuple[str, ...]:
     notes = [
-        "Differences are arm minus reference, so negative is better, with 95 % t intervals for one comparison each. "
+        "Differences are arm minus reference, so negative is better, with 95 % t intervals for one comparison each "
+        "(from three pairs on). "
         "Verdicts are those at equal data; the other two differences have none.",
         _reference_note(study, trials),
         "At equal training FLOPs, and at equal time, both loss curves of a pair are read where the cheaper run of the "
@@ -159,7 +161,7 @@ def _notes(study: StoredStudy, trials: pd.DataFrame, every: Sequence[Fairness]) 
         notes.append(
             "A curve that is read before its end flatters nobody: it is measured in the middle of its learning-rate "
             "schedule, and a run planned for that budget would have ended lower. So the side that is cut short looks "
-            "worse than it is."
+            "worse than it is. The CSV has the part of each."
         )
     notes.append(
         "Seconds are those of training steps, without evaluations, on whatever each trial ran on and beside whatever "
@@ -172,29 +174,27 @@ def _reference_note(study: StoredStudy, trials: pd.DataFrame) -> str:
     reference = study.arm(study.reference)
     rows = trials[(trials["arm"] == reference.name) & (trials["status"] == "done")].dropna(subset=["seconds", "tokens"])
     speed = _ratio(float(rows["seconds"].sum()), float(rows["tokens"].sum()))
+    solved = ", its width solved to match the study's base" if "model.match" in reference.settings else ""
     time = f" and {numbers.significant(speed, 2)} s" if math.isfinite(speed) else ""
     return (
         f"The reference has {numbers.whole(reference.inference_parameters)} inference parameters and "
-        f"{numbers.whole(reference.training_parameters)} training-only ones; a token of training takes "
+        f"{numbers.whole(reference.training_parameters)} training-only ones{solved}; a token of training takes "
         f"{numbers.quantity(reference.flops_per_token)} FLOPs{time}. Sizes within 1 % count as equal."
     )
 
 
 def _cut_note(what: str, every: Sequence[EqualCost]) -> str:
     """Say which curves are read before their end, and after which part of their training; nothing where none is."""
-    arms = [f"{named(equal.arm)} (after {_part(equal.share)})" for equal in every if equal.share < 1 - SAME]
-    beside = [
-        f"{named(equal.arm)} (after {_part(equal.reference_share)})"
-        for equal in every
-        if equal.reference_share < 1 - SAME
-    ]
-    sides = [listed(arms, MOST_NAMES)] if arms else []
-    sides += [f"the reference beside {listed(beside, MOST_NAMES)}"] if beside else []
+    arms = _cut([(equal.share, equal.arm) for equal in every])
+    beside = _cut([(equal.reference_share, equal.arm) for equal in every])
+    sides = [*([arms] if arms else []), *([f"the reference beside {beside}"] if beside else [])]
     return sentence(f"Read before the end of their training at equal {what}: {'; '.join(sides)}") if sides else ""
 
 
-def _part(share: float) -> str:
-    return f"{100 * share:.0f} %"
+def _cut(shares: Sequence[tuple[float, str]]) -> str:
+    """Return the arms that are read before their end, or beside which the reference is, the earliest first."""
+    cut = sorted(((share, arm) for share, arm in shares if share < 1 - SAME), key=itemgetter(0))
+    return listed([f"{named(arm)} (after {100 * share:.0f} %)" for share, arm in cut], MOST_NAMES)
 
 
 def _data(fair: Fairness) -> dict[str, Any]:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import functools
 import time
-import weakref
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
 
 from deepsight.building import build_model, build_objectives
@@ -20,6 +17,7 @@ from deepsight.errors import UserError
 from deepsight.objective import Preparation
 from deepsight.objective_specs import resolved_objective
 from deepsight.presets import preset
+from deepsight.saved_memory import most_saved_bytes
 from deepsight.testing.systems import Subject, component_of, essential_systems, more_systems_for
 from deepsight.training.step import accumulate_gradients
 from deepsight.yaml_files import dump_yaml, parse_yaml
@@ -108,40 +106,6 @@ def measured_overhead(spec: object) -> Overhead:
             times.append(time.perf_counter() - started)
     saved = tuple(most_saved_bytes(step) for step in (plain, own))
     return Overhead((min(seconds[0]), min(seconds[1])), (saved[0], saved[1]), parameter_count(own.args[1]))
-
-
-def most_saved_bytes(function: Callable[[], object]) -> int:
-    """Return the most bytes of distinct tensors that are kept for backward passes at once while a function runs."""
-    held: dict[int, tuple[int, int]] = {}
-    now = most = 0
-
-    class Kept:
-        def __init__(self, tensor: Tensor) -> None:
-            self.tensor = tensor
-
-    def release(key: int) -> None:
-        nonlocal now
-        count, size = held.pop(key)
-        if count > 1:
-            held[key] = count - 1, size
-        else:
-            now -= size
-
-    def keep(tensor: Tensor) -> Kept:
-        nonlocal now, most
-        storage = tensor.untyped_storage()
-        key, size = storage._cdata, storage.nbytes()
-        count, _ = held.get(key, (0, 0))
-        held[key] = count + 1, size
-        now += 0 if count else size
-        most = max(most, now)
-        kept = Kept(tensor)
-        weakref.finalize(kept, release, key)
-        return kept
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda kept: kept.tensor):
-        function()
-    return most
 
 
 def _training_step(config: RunConfig) -> functools.partial[Any]:

@@ -44,8 +44,8 @@ LEVELS = {"loss over trivial": 1.0, "gradient cosine": 0.0}
 """Where a line marks what the quantity is measured against."""
 BOUNDED = ("gradient share", "gradient cosine", "mean cosine")
 """Always on a linear axis: what is near zero may be read as zero."""
-LOG_RATIO = 20.0
-"""A quantity that spans more than this ratio is drawn on a logarithmic axis."""
+LOG_RATIO = 100.0
+"""A quantity that spans more than this ratio is drawn on a logarithmic axis: two powers of ten are on it to read."""
 
 
 def reporting_objectives(curves: pd.DataFrame) -> list[str]:

@@ -38,6 +38,29 @@ def test_a_grid_stands_beside_the_arms_and_changes_the_base_alone(text: Path, tm
     assert plan.study.arm("plain").config["model"]["layers"] == [1, 1]
 
 
+def test_places_schedules_and_components_make_readable_names(text: Path, tmp_path: Path) -> None:
+    schedule = {"start": 1.0, "schedule": "linear_decay", "share": 0.5}
+    factors = {
+        "objective": [{"name": "future_context", "n": 3}],
+        "objective.attach": [{"layer": 1}],
+        "objective.coefficient": [schedule, 0.3],
+    }
+    data = study_data(text)
+    data["factors"] = factors
+    plan = planned(write_study(tmp_path / "study.yaml", data))
+    first, second = plan.study.arms[:2]
+    start = "objective=future_context(n=3), attach=layer 1, coefficient="
+    assert [first.name, second.name] == [f"{start}1 → 0 (linear_decay over 0.5)", f"{start}0.3"]
+    assert first.settings["objective.attach"] == {"layer": 1}
+    assert first.settings["objective.coefficient"] == schedule
+
+
+def test_a_coefficient_that_is_none_is_refused_and_not_stumbled_over(text: Path, tmp_path: Path) -> None:
+    file = write_study(tmp_path / "study.yaml", study_data(text, factors={"objective.coefficient": [{"start": "x"}]}))
+    with pytest.raises(UserError, match=r"coefficient\.start"):
+        planned(file)
+
+
 def test_cells_that_mean_the_same_share_their_trials(text: Path, tmp_path: Path) -> None:
     plan = planned(write_study(tmp_path / "study.yaml", study_data(text, factors={"objective.n": [3, 5]})))
     same = plan.study.arm("n=3")

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from deepsight.building import build_model, build_objectives
 from deepsight.config import RunConfig, run_config
 from deepsight.counting import cost_of, parameter_count
+from deepsight.objective import Preparation
+from deepsight.saved_memory import most_saved_bytes
 from deepsight.training.optimizer import build_optimizer
 from deepsight.training.step import accumulate_gradients
 from objectives.aggregation import BLOCK
@@ -83,14 +85,43 @@ def test_a_shared_parameter_counts_once() -> None:
     assert parameter_count(nn.ModuleList([first, second])) == 12
 
 
+def test_saved_bytes_are_those_alive_at_once() -> None:
+    weight = torch.ones(1000, requires_grad=True)
+
+    def one() -> Tensor:
+        return weight.exp().sum()
+
+    def one_after_another() -> None:
+        for _ in range(3):
+            torch.autograd.backward(one())
+
+    def together() -> None:
+        torch.autograd.backward(torch.stack([one(), one(), one()]).sum())
+
+    # exp keeps its result of 1,000 floats until its backward pass.
+    assert most_saved_bytes(one_after_another) == 4000
+    assert most_saved_bytes(together) == 12_000
+
+
+def test_saved_bytes_leave_out_what_is_there_anyway() -> None:
+    weight = torch.ones(1000, requires_grad=True)
+
+    def squares() -> None:
+        torch.autograd.backward((weight * weight).exp().sum())
+
+    assert most_saved_bytes(squares) == 8000
+    assert most_saved_bytes(squares, without=[weight]) == 4000
+
+
 @pytest.mark.parametrize(
     "changes",
     [
         {},
         {"objective": {"name": "future_context", "n": 11}},
         {"model__architecture": "baseline", "runtime__micro_batch_size": 4},
+        {"objective": {"name": "multi_token", "n": 7}},
     ],
-    ids=["deepsight", "future loss", "baseline, micro-batches"],
+    ids=["deepsight", "future loss", "baseline, micro-batches", "heads one after another"],
 )
 def test_the_memory_estimate_is_near_what_a_step_allocates(changes: dict[str, Any]) -> None:
     shape = {"model__width": 64, "model__heads": 4, "model__context": 128, "training__batch_size": 8}
@@ -106,14 +137,16 @@ def test_the_memory_estimate_is_near_what_a_step_allocates(changes: dict[str, An
     assert 1.0 <= peak / activations <= 1.3
 
 
-def test_the_memory_estimate_holds_weights_gradients_and_moments() -> None:
-    """With one short sequence they are nearly all there is."""
+@pytest.mark.parametrize("name", ["future_context", "representation"])
+def test_the_memory_estimate_holds_weights_gradients_and_moments(name: str) -> None:
+    """With one short sequence they are nearly all there is; a teacher's weights have no gradients and no moments."""
     shape = {"model__width": 128, "model__heads": 4, "model__context": 8, "training__batch_size": 1}
-    config = run_of(**shape, objective={"name": "future_context", "n": 3})
+    config = run_of(**shape, objective={"name": name, "n": 3})
 
     def two_steps() -> None:
         model = build_model(config)
         objectives = build_objectives(config, model.shape)
+        objectives.prepare(Preparation(model, lambda: torch.ones(model.vocabulary, dtype=torch.int64), config.seed))
         optimizer = build_optimizer([model, objectives], config.training)
         batch = torch.zeros(1, 8, dtype=torch.int64)
         for step in range(2):

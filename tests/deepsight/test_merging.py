@@ -139,3 +139,8 @@ def test_a_key_that_leads_nowhere_is_named(base: dict[str, Any], key: str, said:
 def test_components_stay_whole_when_keys_are_flattened() -> None:
     data = {"o": COMPONENT, "training": {"steps": 3, "betas": [1, 2]}, "empty": {}}
     assert with_dotted_keys(data) == {"o": COMPONENT, "training.steps": 3, "training.betas": [1, 2], "empty": {}}
+
+
+def test_places_and_schedules_stay_whole_however_their_key_is_written() -> None:
+    for data in ({"objective": {"attach": {"layer": 3}}}, {"objective.attach": {"layer": 3}}):
+        assert with_dotted_keys(data) == {"objective.attach": {"layer": 3}}

@@ -33,7 +33,7 @@ HEADS: list[dict[str, Any]] = [
     {"name": "multi_token", "n": 1},
     {"name": "multi_token", "n": 4, "head": "block"},
     {"name": "multi_token", "n": 3, "head": "linear", "stride": 2},
-    {"name": "multi_token", "n": 3, "head": "block", "stride": 3, "window_end": "extend", "attach": "encoder"},
+    {"name": "multi_token", "n": 3, "head": "block", "stride": 3, "window": "extend", "attach": "encoder"},
     {"name": "sequential_modules", "depth": 1},
     {"name": "sequential_modules", "depth": 3, "attach": {"layer": 2}},
 ]

@@ -30,7 +30,7 @@ from deepsight.testing.objective_checks import (
     check_loss,
     check_order_of_sequences,
 )
-from deepsight.testing.running_checks import check_checkpoint, check_counting, most_saved_bytes
+from deepsight.testing.running_checks import check_checkpoint, check_counting
 from deepsight.trace import IGNORED, Shape, Trace
 
 COUNTER = itertools.count()
@@ -331,24 +331,6 @@ def test_the_library_does_without_pytest() -> None:
     assert answer.stdout.strip() == "False"
     folder = Path(testing.__file__).parent
     assert all("import pytest" not in file.read_text(encoding="utf-8") for file in folder.glob("*.py"))
-
-
-def test_saved_bytes_are_those_alive_at_once() -> None:
-    weight = torch.ones(1000, requires_grad=True)
-
-    def one() -> Tensor:
-        return weight.exp().sum()
-
-    def one_after_another() -> None:
-        for _ in range(3):
-            torch.autograd.backward(one())
-
-    def together() -> None:
-        torch.autograd.backward(torch.stack([one(), one(), one()]).sum())
-
-    # exp keeps its result of 1,000 floats until its backward pass.
-    assert most_saved_bytes(one_after_another) == 4000
-    assert most_saved_bytes(together) == 12_000
 
 
 class _PeeksBack(nn.Module):

@@ -68,7 +68,7 @@ def test_loss_and_gradients_are_the_dense_ones(
     seed: int,
     rows_at_once: int,
 ) -> None:
-    part = built(first=first, tau=first + length, head=head, window_end="extend" if extend else "trim")
+    part = built(first=first, tau=first + length, head=head, window="extend" if extend else "trim")
     text = random_text(2, time + 1 + part.lookahead, VOCABULARY, seed)
     states = random_states(2, time, WIDTH, seed=seed).requires_grad_()
     trace = window_of(text, time, states, torch.zeros(VOCABULARY, WIDTH))
@@ -171,7 +171,7 @@ def test_windows_that_cannot_be_are_named() -> None:
         BagOfWords(shape(), tau=1)
     with pytest.raises(UserError, match=r"^first: the window begins past a context of 10, at 11$"):
         BagOfWords(shape(), tau=20, first=11)
-    assert BagOfWords(shape(), tau=20, first=11, window_end="extend").lookahead == 19
+    assert BagOfWords(shape(), tau=20, first=11, window="extend").lookahead == 19
 
 
 def test_the_head_is_a_matrix_or_a_block_before_it() -> None:

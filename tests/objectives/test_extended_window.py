@@ -134,8 +134,8 @@ def test_a_target_with_positions_needs_rotary_ones(positions: str) -> None:
         objective(model, window="extend")
         return
     said = (
-        r"^window: with learned positions the target 'input_embeddings' has no vectors of tokens past the window: "
-        r"choose trim, or the target token_embeddings$"
+        r"^window: the target 'input_embeddings' has no vectors of tokens past the window of a model with learned "
+        r"positions: choose trim, or the target token_embeddings$"
     )
     with pytest.raises(UserError, match=said):
         objective(model, window="extend")
@@ -143,7 +143,7 @@ def test_a_target_with_positions_needs_rotary_ones(positions: str) -> None:
 
 def test_the_refusal_names_its_place_in_the_run() -> None:
     config = run_config(run_data(Path("unread"), objective={"name": "future_context", "n": 3, "window": "extend"}))
-    with pytest.raises(UserError, match=r"^objective\.0\.window: with learned positions"):
+    with pytest.raises(UserError, match=r"^objective\.0\.window: the target 'input_embeddings' has no vectors"):
         build_objectives(config, build_model(config, "meta").shape, "meta")
 
 

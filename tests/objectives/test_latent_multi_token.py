@@ -86,7 +86,7 @@ def test_the_targets_learn_nothing() -> None:
 
 
 def test_past_the_window_the_tokens_count_and_the_states_do_not() -> None:
-    objective, trace = build(n=3, window_end="extend"), free_trace(time=4, prompt=3)
+    objective, trace = build(n=3, window="extend"), free_trace(time=4, prompt=3)
     trace = dataclasses.replace(trace, later=torch.tensor([[1, 2], [3, IGNORED]]))
     assert objective.lookahead == 2
     said = objective(trace)

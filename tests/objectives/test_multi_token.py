@@ -50,7 +50,7 @@ def naive(text: Tensor, trace: Trace, n: int, stride: int, hidden: list[Tensor])
 )
 def test_the_loss_is_the_loops(n: int, stride: int, time: int, extend: bool, seed: int) -> None:
     shape = Shape(vocabulary=5, width=4, context=20, heads=2)
-    part = MultiToken(shape, n=n, stride=stride, head="linear", window_end="extend" if extend else "trim").double()
+    part = MultiToken(shape, n=n, stride=stride, head="linear", window="extend" if extend else "trim").double()
     text = random_text(2, time + 1 + part.lookahead, 5, seed)
     states = random_states(2, time, 4, seed=seed)
     trace = window_of(text, time, states, random_states(5, 4, seed=seed + 1))
@@ -202,4 +202,4 @@ def test_a_run_goes_through_the_curriculum_and_evaluates_every_head(tmp_path: Pa
 def test_heads_without_a_target_are_named() -> None:
     with pytest.raises(UserError, match=r"^n: 5 heads look 9 tokens ahead: too far for a context of 8$"):
         MultiToken(Shape(5, 4, 8, 2), n=5, stride=2)
-    assert len(MultiToken(Shape(5, 4, 8, 2), n=5, stride=2, window_end="extend").heads) == 4
+    assert len(MultiToken(Shape(5, 4, 8, 2), n=5, stride=2, window="extend").heads) == 4

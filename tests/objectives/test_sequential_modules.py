@@ -55,7 +55,7 @@ def naive(part: Any, text: Tensor, trace: Trace) -> list[Tensor]:
 
 @given(depth=st.integers(1, 3), time=st.integers(1, 8), extend=st.booleans(), seed=st.integers(0, 99))
 def test_loss_and_gradients_are_the_loops(depth: int, time: int, extend: bool, seed: int) -> None:
-    part = SequentialModules(SHAPE, depth=depth, window_end="extend" if extend else "trim").double()
+    part = SequentialModules(SHAPE, depth=depth, window="extend" if extend else "trim").double()
     text = random_text(2, time + 1 + part.lookahead, VOCABULARY, seed)
     states = random_states(2, time, WIDTH, seed=seed).requires_grad_()
     unembedding = random_states(VOCABULARY, WIDTH, seed=seed + 1).requires_grad_()

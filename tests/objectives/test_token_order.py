@@ -56,7 +56,7 @@ def test_loss_and_gradients_are_the_dense_ones(
     time: int, window: int, temperature: float, extend: bool, seed: int, rows_at_once: int
 ) -> None:
     end = "extend" if extend else "trim"
-    part = TokenOrder(shape(), window=window, temperature=temperature, window_end=end).double()
+    part = TokenOrder(shape(), window_size=window, temperature=temperature, window=end).double()
     text = random_text(2, time + 1 + part.lookahead, VOCABULARY, seed)
     states = random_states(2, time, WIDTH, seed=seed).requires_grad_()
     trace = window_of(text, time, states, torch.zeros(VOCABULARY, WIDTH))
@@ -74,7 +74,7 @@ def test_loss_and_gradients_are_the_dense_ones(
 def weights_at_zero(window: int, text: list[int]) -> Tensor:
     """Return the target that the first position of a text has: minus the gradient of the loss at equal logits, plus
     the uniform distribution."""
-    part = TokenOrder(shape(), window=window).double()
+    part = TokenOrder(shape(), window_size=window).double()
     torch.nn.init.zeros_(part.output.weight)
     states = torch.zeros(1, len(text) - 1, WIDTH, dtype=torch.float64)
     states[0, 0, 0] = 1.0
@@ -99,7 +99,7 @@ def test_only_the_next_occurrence_of_a_token_counts_and_the_present_one_does_not
 
 
 def test_a_window_of_one_is_next_token_prediction() -> None:
-    part = TokenOrder(shape(), window=1).double()
+    part = TokenOrder(shape(), window_size=1).double()
     text, states = random_text(3, 9, VOCABULARY, 4), random_states(3, 8, WIDTH, seed=4)
     trace = window_of(text, 8, states, torch.zeros(VOCABULARY, WIDTH))
     logits = (states @ part.output.weight.T).flatten(0, 1)
@@ -108,8 +108,8 @@ def test_a_window_of_one_is_next_token_prediction() -> None:
 
 
 def test_the_window_is_the_context_unless_given() -> None:
-    assert TokenOrder(shape(context=7)).window == 7
-    assert TokenOrder(shape(context=7), window_end="extend").lookahead == 6
+    assert TokenOrder(shape(context=7)).window_size == 7
+    assert TokenOrder(shape(context=7), window="extend").lookahead == 6
 
 
 def test_positions_without_a_token_ahead_count_as_zero() -> None:

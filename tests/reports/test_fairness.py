@@ -189,6 +189,26 @@ def test_the_row_of_an_arm_that_costs_more() -> None:
     assert "at equal training FLOPs: the reference beside “arm” (after 80 %)." in " ".join(cheaper.notes)
 
 
+def test_many_arms_that_are_cut_short_are_named_the_earliest_first() -> None:
+    names = [f"arm {place}" for place in range(6)]
+    flops_of = {name: 7_000_000 + 1_000_000 * place for place, name in enumerate(names)}
+    notes = table_of(hand_made({"reference": REFERENCE} | dict.fromkeys(names, ARM), flops=flops_of)).notes
+    assert "training FLOPs: “arm 5” (after 58 %), “arm 4” (after 64 %), “arm 3” (after 70 %) and 2 more." in " ".join(
+        notes
+    )
+
+
+def test_a_reference_that_was_solved_for_the_base_is_said() -> None:
+    study, trials, curves = hand_made({"reference": REFERENCE, "arm": ARM})
+    assert "solved" not in " ".join(table_of((study, trials, curves)).notes)
+    matched = study.arms[0].model_copy(update={"settings": {"model.match": "parameters"}})
+    study = study.model_copy(update={"arms": [matched, study.arms[1]]})
+    assert (
+        "0 training-only ones, its width solved to match the study's base;"
+        in table_of((study, trials, curves)).notes[1]
+    )
+
+
 def test_the_csv_is_unrounded_and_latex_knows_every_sign() -> None:
     frames = hand_made({"reference": REFERENCE, "arm": ARM}, flops={"arm": 14_000_000})
     table = table_of(frames)

@@ -50,7 +50,7 @@ def test_the_command_line_imports_nothing_heavy() -> None:
 def test_help_names_every_command(tmp_path: Path) -> None:
     answer = deepsight("--help", folder=tmp_path)
     assert answer.returncode == 0
-    for command in ("train", "ablate", "report", "model", "generate", "convert"):
+    for command in ("train", "ablate", "report", "model", "generate", "convert", "objectives"):
         assert command in answer.stdout
         assert "--plugin" in deepsight(command, "--help", folder=tmp_path).stdout
 

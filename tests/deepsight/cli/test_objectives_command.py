@@ -166,7 +166,7 @@ def test_the_cost_of_an_objective_is_that_of_the_preset(deepsight: Any) -> None:
     ("words", "said"),
     [
         (["futur_context"], "no component is called 'futur_context'; did you mean 'future_context'?"),
-        (["none"], "'none' is a predictor and a normaliser: write predictor/none or normaliser/none"),
+        (["none"], "several components are called 'none': write predictor/none or normaliser/none"),
         (["predictor/nome"], "unknown predictor 'nome'; did you mean 'none'?"),
         (["predicter/none"], "unknown kind 'predicter'; did you mean 'predictor'?"),
         (["check", "futur_context"], "no component is called 'futur_context'"),
