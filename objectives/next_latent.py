@@ -16,6 +16,7 @@ from deepsight.errors import UserError
 from deepsight.layers import Linear, Norm
 from deepsight.plug_ins import objectives
 from deepsight.trace import IGNORED, Place, Shape, Trace
+from objectives.averaging import mean_where
 from objectives.comparing import Comparing, Vectors
 from objectives.token_loss import linear_divergence
 
@@ -97,7 +98,8 @@ class NextLatent(Comparing):
         for step, predicted in enumerate(self.rollout(trace), start=1):
             true = truth[:, step:]
             if self.latent:
-                latent.append(_masked_smooth_l1(predicted, true, _inside(trace, step)))
+                distances = F.smooth_l1_loss(predicted, true, reduction="none").mean(dim=-1)
+                latent.append(mean_where(distances, _inside(trace, step)))
             if self.kl:
                 counted = trace.ahead(step + 1)[:, : predicted.shape[1]] != IGNORED
                 kl.append(linear_divergence(predicted.flatten(0, 1), true.flatten(0, 1), matrix, counted.flatten()))
@@ -128,8 +130,3 @@ def _inside(trace: Trace, step: int) -> Bool[Tensor, "batch rows"]:
     following = F.pad(trace.tokens[:, 1:], (0, 1), value=IGNORED)
     everything = dataclasses.replace(trace, targets=following, later=None)
     return everything.ahead(step)[:, : max(0, following.shape[1] - step)] != IGNORED
-
-
-def _masked_smooth_l1(predicted: States, true: States, counted: Bool[Tensor, "batch rows"]) -> Tensor:
-    distances = F.smooth_l1_loss(predicted, true, reduction="none").mean(dim=-1)
-    return (distances * counted).sum() / counted.sum().clamp_min(1)

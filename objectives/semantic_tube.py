@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -31,15 +31,18 @@ class SemanticTube(Objective):
 
     No extra parameters. About 10 · spans · C FLOPs a sequence, nothing beside the network's.
 
-    At each step s, r and t are drawn uniformly among the positions of the window. All sequences of a batch share
-    them, so that the loss does not depend on the sequences' order. A draw whose ends lie in two documents does not
-    count for that sequence. A window of fewer than three positions has no loss.
+    The default coefficient, 0.1, is that of the authors' program, which draws one triple for each sequence. Here s, r
+    and t are drawn uniformly among the positions of the window at each step, and all sequences of a batch share them,
+    so that the loss does not depend on the sequences' order. A draw whose ends lie in two documents does not count for
+    that sequence. A window of fewer than three positions has no loss.
 
     Args:
         shape: of the model.
         spans: triples s < r < t drawn at each step; their number is this project's choice.
 
     """
+
+    coefficient: ClassVar[float] = 0.1
 
     def __init__(self, shape: Shape, spans: Annotated[int, Field(ge=1)] = 16) -> None:
         super().__init__()

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from deepsight.objective_specs import resolved_objective
 from deepsight.plug_ins import objectives
 from deepsight.trace import Trace
 from objectives.semantic_tube import SemanticTube
@@ -108,3 +109,8 @@ def test_following_the_gradient_straightens_the_path() -> None:
         losses.append(loss.item())
     assert losses[0] > 0.8
     assert sum(losses[-10:]) / 10 < 0.3
+
+
+def test_the_default_coefficient_is_that_of_the_authors_program() -> None:
+    assert resolved_objective("semantic_tube")["coefficient"] == 0.1
+    assert resolved_objective({"name": "semantic_tube", "coefficient": 1.0})["coefficient"] == 1.0
