@@ -26,7 +26,7 @@ Weight = Annotated[float, Field(ge=0.0)]
 @objectives.register(
     "latent_multi_token",
     formula="Σ_{a=2…n} CE(U f_a(h)_t, x_{t+a}) + λ_l mse(f_a(h)_t, sg h_{t+a-1}) + λ_s mse(f_a(h)_t, sg E[x_{t+a}])",
-    source="LSE-MTP (2026), arXiv 2604.06155",
+    source="Zhong et al. (2026), arXiv 2604.06155, LSE-MTP",
 )
 class LatentMultiToken(MultiToken):
     """Multi-token prediction whose heads also reach for the state that foretells the same token, and for that token.

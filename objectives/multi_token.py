@@ -25,7 +25,8 @@ HEADS = {"block": BlockHead, "linear": LinearHead}
 @objectives.register(
     "multi_token",
     formula="Σᵢ₌₂…ₙ -log softmax(U fᵢ(h)_t)[x_{t+1+stride·(i-1)}]",
-    source="Gloeckle et al. (2024), section 2; stride: L-MTP (arXiv 2505.17505); curriculum: arXiv 2505.22757",
+    source="Gloeckle et al. (2024), section 2; stride: Liu et al. (2025), L-MTP, arXiv 2505.17505; curriculum: "
+    "Aynetdinov & Akbik (2025), arXiv 2505.22757",
 )
 class MultiToken(SequentialObjective):
     """Cross-entropy of heads 2 … n, each of which predicts a token further ahead; head 1 is the network's own.
@@ -102,7 +103,7 @@ class _Drafter:
     """Greedy guesses of the heads.
 
     With a stride above 1, the heads at one position leave gaps; what they guessed at the stride - 1 positions before
-    fills them (arXiv 2505.17505, looking backward).
+    fills them (Liu et al., 2025, looking backward).
     """
 
     def __init__(self, objective: MultiToken, unembedding: Float[Tensor, "vocabulary width"], context: int) -> None:
