@@ -130,27 +130,33 @@ class Architecture(nn.Module, ABC):
         self,
         tokens: Int[Tensor, "batch time"],
         register: Float[Tensor, " width"],
-        places: Int[Tensor, "batch time"],
-    ) -> Hidden:
-        """Return the last states of registers, one after each token.
+        places: Int[Tensor, "batch covered"],
+    ) -> Float[Tensor, "batch covered width"]:
+        """Return the last states of registers, one after each token that a trace covers.
 
         A register sees the tokens up to its own and itself; tokens see tokens alone, and are as they are without it.
 
         Args:
             tokens: a window.
             register: what stands in a token embedding's place.
-            places: the position of each register; within the context.
+            places: the position of each register, counted like the trace's from the first that is predicted; within the
+                context.
 
         """
-        time = tokens.shape[1]
-        after = self.embedding.placed(register.expand(*tokens.shape, -1), places)
+        first = self.first_predicted(self.config)
+        time = tokens.shape[1] - first
+        after = self.embedding.placed(register.expand(*places.shape, -1), places + first)
         row = torch.arange(time, device=tokens.device)
         earlier = row <= row[:, None]
         visible = torch.cat([earlier.repeat(2, 1), torch.cat([torch.zeros_like(earlier), row == row[:, None]])], dim=1)
         arrangement = Arrangement(torch.cat([row.expand_as(places), places], dim=1), visible)
         embedded = torch.cat([self.embedding(tokens), after], dim=1)
-        states = self.states(embedded, [arrangement for _ in self.new_cache()])
+        states = self.states(embedded, self.arranged(arrangement))
         return states.decoder_output[:, time:]
+
+    def arranged(self, arrangement: Arrangement) -> list[LayerCache]:
+        """Return an arrangement of the positions that a trace covers, in the form of a cache."""
+        return [arrangement for _ in self.new_cache()]
 
     def logits(self, tokens: Int[Tensor, "batch time"]) -> Float[Tensor, "batch predicted vocabulary"]:
         """Return all logits at once, of the positions from the first predicted on; for looking, not for training."""

@@ -13,7 +13,17 @@ from torch import Tensor, nn
 from deepsight.architecture import Architecture, Hidden, States
 from deepsight.config import ModelConfig
 from deepsight.errors import UserError
-from deepsight.layers import Block, DecoderBlock, Encoded, LayerCache, Norm, positions_in, residual_std
+from deepsight.layers import (
+    Arrangement,
+    Block,
+    DecoderBlock,
+    Encoded,
+    LayerCache,
+    Norm,
+    positions_in,
+    residual_std,
+    standing,
+)
 from deepsight.model import depths
 from deepsight.plug_ins import architectures
 from deepsight.trace import Trace
@@ -38,7 +48,7 @@ class ContinuingBlock(DecoderBlock):
         cross_cache: LayerCache | None = None,
     ) -> Hidden:
         """Add what the two attentions and the feed-forward find to the residual stream."""
-        start = self.prefix + positions_in(cache)
+        start = self.prefix + standing(cache)
         hidden = self.with_self_attention(hidden, cache)
         return self.with_feed_forward(self.with_cross_attention(hidden, encoded, cross_cache, start))
 
@@ -64,6 +74,8 @@ class Canonical(Architecture):
         UserError: the prefix leaves nothing of the context to predict.
 
     """
+
+    takes_registers = True
 
     def __init__(self, config: ModelConfig, vocabulary: int, prefix: Annotated[int, Field(ge=1)] | None = None) -> None:
         if prefix is not None:
@@ -137,6 +149,12 @@ class Canonical(Architecture):
         room = self.config.context - self.prefix
         return [LayerCache(capacity) for _ in self.decoder for capacity in (room, self.prefix)]
 
+    def arranged(self, arrangement: Arrangement) -> list[LayerCache]:
+        """Return an arrangement of the decoder's positions; each sees the whole prefix."""
+        places = torch.arange(self.prefix, device=arrangement.places.device)
+        prefix = Arrangement(places.expand(len(arrangement.places), -1))
+        return [part for _ in self.decoder for part in (arrangement, prefix)]
+
     def tokens_read(self, cache: list[LayerCache]) -> int:
         """Return how many tokens a cache has seen, the prefix counted."""
         decoded = cache[0].length
@@ -163,6 +181,7 @@ class Canonical(Architecture):
             self.unembedding,
             layers=states.layers,
             network=functools.partial(self._continued, prefix),
+            registers=functools.partial(self.register_states, tokens),
             prefix=prefix,
         )
 

@@ -102,11 +102,11 @@ class Arrangement(LayerCache):
 
     Args:
         places: where each position stands.
-        visible: row i is true at the positions that position i sees.
+        visible: row i is true at the positions that position i sees; the usual order when not given.
 
     """
 
-    def __init__(self, places: Int[Tensor, "batch time"], visible: Bool[Tensor, "time time"]) -> None:
+    def __init__(self, places: Int[Tensor, "batch time"], visible: Bool[Tensor, "time time"] | None = None) -> None:
         super().__init__(capacity=0)
         self.places = places
         self.visible = visible
@@ -231,16 +231,16 @@ class CrossAttention(Attention):
         self.key_value = Linear(width, 2 * width)
 
     def forward(
-        self, hidden: Hidden, encoded: Encoded, cache: LayerCache | None = None, start: int | None = None
+        self, hidden: Hidden, encoded: Encoded, cache: LayerCache | None = None, start: Places | None = None
     ) -> Hidden:
         """Let each decoder position attend to encoder positions up to its own; where it is not causal, to all.
 
         Args:
-            hidden: of decoder positions start, start + 1, …
+            hidden: of decoder positions.
             encoded: of the encoder positions that the cache does not hold yet.
             cache: of the encoder's keys and values.
-            start: counted from the encoder's first position, which is 0; where not given, decoder and encoder go side
-                by side.
+            start: where they stand, counted from the encoder's first position, which is 0; where not given, decoder and
+                encoder go side by side.
 
         """
         query = self.query(hidden).unflatten(-1, (self.heads, -1))
@@ -321,7 +321,7 @@ class DecoderBlock(nn.Module):
         return output
 
     def with_cross_attention(
-        self, hidden: Hidden, encoded: Encoded, cache: LayerCache | None, start: int | None = None
+        self, hidden: Hidden, encoded: Encoded, cache: LayerCache | None, start: Places | None = None
     ) -> Hidden:
         """Add what cross-attention finds in the encoder output; `start` is that of `CrossAttention`."""
         query = self.cross_attention_norm(hidden)

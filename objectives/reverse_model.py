@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -10,7 +10,6 @@ from pydantic import Field
 from torch import Tensor
 
 from deepsight.architecture import Architecture
-from deepsight.errors import UserError
 from deepsight.initialisation import initialise
 from deepsight.objective import Preparation
 from deepsight.plug_ins import architectures, distances, objectives
@@ -47,7 +46,8 @@ class ReverseModel(Comparing):
     What lies behind the end of that document is read by the reverse model first, like an earlier document by the
     network. Prompts are read, and count in neither loss.
 
-    An architecture that leaves states of a window's later positions alone cannot be its own reverse, and is refused.
+    Where the network covers a window's later positions alone, as `canonical` does, the reverse model reads these and is
+    decoder-only, of the same width and as many layers: a prefix seen at once would show it what it has to foretell.
 
     Args:
         shape: of the model.
@@ -74,19 +74,13 @@ class ReverseModel(Comparing):
         self.reverse = None
 
     def prepare(self, preparation: Preparation) -> None:
-        """Build the reverse model, with initial weights of its own.
-
-        Raises:
-            UserError: the architecture leaves no states of a window's first positions.
-
-        """
+        """Build the reverse model, with initial weights of its own."""
         model = preparation.model
-        if model.first_predicted(model.config):
-            raise UserError(
-                f"reverse_model needs an architecture with a state at every position, which "
-                f"{model.config.architecture_name} has not; deepsight and baseline have"
-            )
-        reverse = architectures.build(model.config.architecture, config=model.config, vocabulary=model.vocabulary)
+        config = model.config
+        if model.first_predicted(config):
+            factory: Any = architectures["baseline"].factory
+            config = factory.normalised(config.model_copy(update={"architecture": "baseline"}))
+        reverse = architectures.build(config.architecture, config=config, vocabulary=model.vocabulary)
         initialise(reverse, preparation.seed, "objective.reverse_model.")
         self.reverse = reverse.to(model.unembedding)
 

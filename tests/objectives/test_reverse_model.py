@@ -11,19 +11,18 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from deepsight.architecture import Architecture
-from deepsight.errors import UserError
 from deepsight.objective import Preparation
 from deepsight.objectives_of_run import Objectives
 from deepsight.plug_ins import objectives
 from deepsight.trace import IGNORED, Trace
 from deepsight.training.step import accumulate_gradients
 from objectives.reverse_model import ReverseModel
-from tests.models import ARCHITECTURES, lively, random_tokens, random_trace, small_model
+from tests.models import EVERY_ARCHITECTURE, lively, random_tokens, random_trace, small_model
 from tests.objectives.states import counts_ahead, flops
 
 END = 0
 
-on_every_architecture = pytest.mark.parametrize("architecture", ARCHITECTURES)
+on_every_architecture = pytest.mark.parametrize("architecture", EVERY_ARCHITECTURE)
 
 
 def build(model: Architecture, **parameters: Any) -> tuple[Objectives, ReverseModel]:
@@ -41,10 +40,15 @@ def reverse_of(part: ReverseModel) -> Architecture:
 
 
 def lively_pair(architecture: str = "deepsight", **parameters: Any) -> tuple[Architecture, ReverseModel]:
-    model = lively(small_model(architecture, vocabulary=7, dtype=torch.float64))
+    context = 24 if architecture == "canonical" else 12  # its prefix is half the context
+    model = lively(small_model(architecture, vocabulary=7, dtype=torch.float64, context=context))
     _, part = build(model, **parameters)
     lively(reverse_of(part), seed=1)
     return model, part
+
+
+def prefix_of(model: Architecture) -> int:
+    return model.first_predicted(model.config)
 
 
 def state_after(network: Architecture, read: Tensor) -> Tensor:
@@ -73,7 +77,7 @@ def looped(part: ReverseModel, trace: Trace) -> tuple[float, float]:
 @pytest.mark.parametrize(("prompt", "end"), [(0, None), (0, END), (3, None), (2, END)])
 def test_both_losses_are_those_of_a_loop(architecture: str, time: int, prompt: int, end: int | None) -> None:
     model, part = lively_pair(architecture)
-    trace = dataclasses.replace(random_trace(model, 3, time), end_of_text=end)
+    trace = dataclasses.replace(random_trace(model, 3, prefix_of(model) + time), end_of_text=end)
     trace.targets[:, :prompt] = IGNORED
     with torch.no_grad():
         said, (summary, own) = part(trace), looped(part, trace)
@@ -86,15 +90,16 @@ def test_both_losses_are_those_of_a_loop(architecture: str, time: int, prompt: i
 @pytest.mark.parametrize("t", [0, 4, 8])
 def test_a_target_knows_nothing_of_the_tokens_up_to_the_next(architecture: str, t: int) -> None:
     model, part = lively_pair(architecture)
-    tokens = random_tokens(model, 2, 13)
+    first = prefix_of(model)
+    tokens = random_tokens(model, 2, first + 13)
     changed = tokens.clone()
-    changed[:, : t + 2] = (changed[:, : t + 2] + 1) % model.vocabulary
+    changed[:, : first + t + 2] = (changed[:, : first + t + 2] + 1) % model.vocabulary
     before, after = (part.sides(model(text[:, :-1], text[:, 1:]))[1] for text in (tokens, changed))
     torch.testing.assert_close(before[:, t:], after[:, t:], rtol=1e-12, atol=1e-12)
     # The target before that does know the changed token.
     assert t == 0 or not torch.allclose(before[:, t - 1], after[:, t - 1], rtol=1e-3)
     changed = tokens.clone()
-    changed[:, t + 2] = (changed[:, t + 2] + 1) % model.vocabulary
+    changed[:, first + t + 2] = (changed[:, first + t + 2] + 1) % model.vocabulary
     after = part.sides(model(changed[:, :-1], changed[:, 1:]))[1]
     assert not torch.allclose(before[:, t], after[:, t], rtol=1e-3)
 
@@ -167,10 +172,12 @@ def test_a_state_dict_brings_the_reverse_model_back() -> None:
     assert torch.equal(part(trace)["loss"], other(trace)["loss"])
 
 
-def test_an_architecture_without_states_of_the_first_positions_is_refused() -> None:
-    model = small_model("canonical")
-    with pytest.raises(UserError, match=r"needs an architecture with a state at every position, which canonical has"):
-        build(model)
+def test_beside_a_prefix_it_is_decoder_only_and_as_deep() -> None:
+    reverse = reverse_of(build(small_model("canonical", layers=[2, 3], positions="rotary"))[1])
+    assert reverse.config.architecture_name == "baseline"
+    assert reverse.config.layers == 5
+    assert reverse.config.positions == "rotary"
+    assert reverse.first_predicted(reverse.config) == 0
 
 
 def test_both_losses_fall_where_the_text_is_regular() -> None:
