@@ -159,9 +159,9 @@ def _notes(study: StoredStudy, trials: pd.DataFrame, every: Sequence[Fairness]) 
     if any(cut):
         notes += [note for note in cut if note]
         notes.append(
-            "A curve that is read before its end flatters nobody: it is measured in the middle of its learning-rate "
-            "schedule, and a run planned for that budget would have ended lower. So the side that is cut short looks "
-            "worse than it is. The CSV has the part of each."
+            "A curve that is read before its end is measured in the middle of its learning-rate schedule. While losses "
+            "fall, a run planned for that budget would have ended lower, so the side that is cut short looks worse "
+            "than it is; where a validation loss already rises again, it may look better. The CSV has the part of each."
         )
     notes.append(
         "Seconds are those of training steps, without evaluations, on whatever each trial ran on and beside whatever "

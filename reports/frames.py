@@ -56,8 +56,9 @@ def complete_curves(study: StoredStudy, curves: pd.DataFrame) -> pd.DataFrame:
     for column in ("trial", "arm", "seed", *CURVE_MEASURES):
         if column not in whole:
             whole[column] = None
-    for column in (*CURVE_MEASURES, *diagnostic_columns(whole)):
-        whole[column] = _finite(whole[column])
+    numeric = [*CURVE_MEASURES, *diagnostic_columns(whole)]
+    # At once: many diagnostics set one by one leave a fragmented frame, of which pandas complains to the reader.
+    whole = pd.concat([whole.drop(columns=numeric), whole[numeric].apply(_finite)], axis=1)
     order = {arm.name: position for position, arm in enumerate(study.arms)}
     whole = whole[whole["arm"].isin(list(order))]
     whole = whole.assign(arm_position=whole["arm"].map(order))

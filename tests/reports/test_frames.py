@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -27,6 +28,15 @@ def test_an_empty_frame_becomes_pending_trials() -> None:
     assert set(trials["status"]) == {"pending"}
     assert trials["trial"].tolist() == [trial for arm in study.arms for trial in arm.trials.values()]
     assert complete_curves(study, pd.DataFrame()).empty
+
+
+def test_many_diagnostics_bring_no_complaint_of_pandas() -> None:
+    study, _, curves = synthetic.four_arms()
+    many = curves.assign(**{f"objective/metric {number}": "1.5" for number in range(150)})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        whole = complete_curves(study, many)
+    assert (whole["objective/metric 149"] == 1.5).all()
 
 
 def test_rows_of_unknown_arms_and_infinite_losses_are_left_out() -> None:
