@@ -198,14 +198,14 @@ def _identical(group: Sequence[Comparison], _: _Context) -> str:
 
 def _exploratory(group: Sequence[Comparison], context: _Context) -> str:
     return (
-        f"{_names(group, context)} {is_or_are(len(group))} exploratory: with 3 or 4 pairs there is an estimate and "
+        f"{_ends(group, context)} {is_or_are(len(group))} exploratory: with 3 or 4 pairs there is an estimate and "
         "an interval, and no verdict."
     )
 
 
 def _values_only(group: Sequence[Comparison], context: _Context) -> str:
     return (
-        f"{_names(group, context)} {'has' if len(group) == 1 else 'have'} too few independent pairs for an interval: "
+        f"{_ends(group, context)} {'has' if len(group) == 1 else 'have'} too few independent pairs for an interval: "
         "the values are shown, and nothing follows from them."
     )
 
@@ -231,6 +231,16 @@ def _names(group: Sequence[Comparison], context: _Context) -> str:
     """Return the arms of a group with their numbers, the largest difference first, and the rest as a count."""
     ordered = sorted(group, key=lambda comparison: -abs(comparison.mean))
     return listed([f"{named(comparison.arm)} ({_numbers(comparison, context)})" for comparison in ordered], MOST_NAMES)
+
+
+def _ends(group: Sequence[Comparison], context: _Context) -> str:
+    """Return the arms of a group without verdicts: all of them, or where there are many, the lowest and the highest."""
+    if len(group) <= MOST_NAMES:
+        return _names(group, context)
+    ordered = sorted(group, key=lambda comparison: comparison.mean)
+    low, high = (f"{named(end.arm)} ({_numbers(end, context)})" for end in (ordered[0], ordered[-1]))
+    below = sum(comparison.mean < 0 for comparison in group)
+    return f"{len(group)} arms, {below} of them below the reference, from {low} to {high},"
 
 
 def _numbers(comparison: Comparison, context: _Context) -> str:

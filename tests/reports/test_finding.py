@@ -83,6 +83,14 @@ def test_few_seeds_never_claim_anything(seeds: int, regime: str) -> None:
         assert claim not in text
 
 
+@pytest.mark.parametrize("seeds", [2, 3])
+def test_of_many_arms_without_verdicts_both_ends_are_named(seeds: int) -> None:
+    said = finding({"best": -0.05, "a": -0.01, "b": 0.02, "c": 0.03, "worst": 0.04}, seeds)
+    assert "5 arms, 2 of them below the reference, from “best” (−0.05" in said.text
+    assert " to “worst” (+0.04" in said.text
+    assert "“c”" not in said.text
+
+
 def test_a_single_seed_is_a_value() -> None:
     said = finding({"arm": -0.5}, 1)
     assert said.headline == "“arm” has too few pairs with “base” for more than its values."
