@@ -13,6 +13,9 @@ from deepsight.errors import UserError, suggestion
 from deepsight.merging import merged
 
 BASE_ARM = "base"
+FULL_ARM = "full"
+CENTRES = (BASE_ARM, FULL_ARM)
+"""The arms around which a design varies its factors; the reference where a study names none."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ def cells(study: Study) -> list[Cell]:
         UserError: two settings have one name, or there are none.
 
     """
-    swept = _grid(study) if study.design == "grid" else _one_at_a_time(study)
+    swept = DESIGNS[study.design](study)
     explicit = [Cell(name, merged({}, changes), ("arms", name)) for name, changes in study.arms.items()]
     found = [*swept, *explicit]
     names = [cell.name for cell in found]
@@ -51,8 +54,8 @@ def reference_name(study: Study, found: list[Cell]) -> str:
 
     """
     names = [cell.name for cell in found]
-    if study.reference is None and BASE_ARM in names:
-        return BASE_ARM
+    if study.reference is None and names[0] in CENTRES:
+        return names[0]
     if study.reference is None:
         raise UserError(f"the key 'reference' must name the arm to compare with; arms: {', '.join(names)}")
     if study.reference not in names:
@@ -71,6 +74,21 @@ def _grid(study: Study) -> list[Cell]:
 def _one_at_a_time(study: Study) -> list[Cell]:
     varied = [_cell({key: value}, study) for key, values in study.factors.items() for value in values]
     return [Cell(BASE_ARM, {}, ("base",)), *varied]
+
+
+def _leave_one_out(study: Study) -> list[Cell]:
+    if not study.factors:
+        raise UserError("leave_one_out needs factors: the first value of each is what is left out", ("design",))
+    full = {key: values[0] for key, values in study.factors.items()}
+    without = []
+    for key, values in study.factors.items():
+        for value in values[1:]:
+            cell = _cell({key: value}, study)
+            without.append(Cell(cell.name, {**full, key: value}, cell.place))
+    return [Cell(FULL_ARM, full, ("factors",)), *without]
+
+
+DESIGNS = {"grid": _grid, "one_at_a_time": _one_at_a_time, "leave_one_out": _leave_one_out}
 
 
 def _cell(settings: dict[str, Any], study: Study) -> Cell:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ablations.constraints import check_keys, constraints_of, refused
 from ablations.design import Cell, cells, reference_name
 from ablations.matching import matched
-from ablations.stored import StoredArm, StoredStudy
+from ablations.stored import SkippedCell, StoredArm, StoredStudy
 from ablations.study import Study
 from deepsight.building import check_buildable
 from deepsight.config import RunConfig, run_config
@@ -71,9 +72,12 @@ def _planned(study: Study, command: str) -> Plan:
     arms: list[StoredArm] = []
     trials: dict[str, Trial] = {}
     costs: dict[str, Cost] = {}
-    resolved = [_resolved(cell, base_data, base) for cell in found]
-    first = max(_first_predicted(config) for config, _ in resolved)
-    for cell, (config, notes) in zip(found, resolved, strict=True):
+    resolved, skipped = _chosen(study, found, base_data, base)
+    if reference not in (cell.name for cell, _ in resolved):
+        reason = next(cell.reason for cell in skipped if cell.name == reference)
+        raise UserError(f"the reference {reference!r} is left out: {reason}", ("where",))
+    first = max(_first_predicted(config) for _, (config, _) in resolved)
+    for cell, (config, notes) in resolved:
         config = _evaluated_from(first, _with_own_thread(config), notes, cell)
         try:
             fingerprint = _fingerprint(config, fingerprints)
@@ -110,6 +114,7 @@ def _planned(study: Study, command: str) -> Plan:
         equivalence_margin=study.equivalence_margin,
         factors=study.factors,
         arms=arms,
+        skipped=skipped,
         base=base.complete(),
         command=command,
     )
@@ -117,7 +122,43 @@ def _planned(study: Study, command: str) -> Plan:
     return Plan(stored, sorted(trials.values(), key=lambda trial: order[trial.config.seed]), costs)
 
 
-def _resolved(cell: Cell, base_data: Data, base: RunConfig) -> tuple[RunConfig, list[str]]:
+Resolved = tuple[RunConfig, list[str]]
+"""An arm's run, and what a reader should know of it."""
+
+
+def _chosen(
+    study: Study, found: list[Cell], base_data: Data, base: RunConfig
+) -> tuple[list[tuple[Cell, Resolved]], list[SkippedCell]]:
+    """Return the runs of the cells that fulfil the study's constraints, and the others with the reason.
+
+    A constraint may leave out what would be no run at all, so a cell's own error counts only where it stays in.
+    """
+    constraints = constraints_of(study.where)
+    chosen: list[tuple[Cell, Resolved]] = []
+    skipped: list[SkippedCell] = []
+    seen: list[Mapping[str, Any]] = []
+    for cell in found:
+        by_hand = cell.place[0] == "arms"
+        try:
+            resolved = _resolved(cell, base_data, base)
+            seen.append(resolved[0].complete())
+            reason = None if by_hand else refused(constraints, seen[-1])
+        except UserError:
+            if by_hand or not constraints:
+                raise
+            seen.append(merged(base_data, cell.changes))
+            reason = refused(constraints, seen[-1])
+            if reason is None:
+                raise
+        if reason is None:
+            chosen.append((cell, resolved))
+        else:
+            skipped.append(SkippedCell(name=cell.name, reason=reason))
+    check_keys(constraints, seen)
+    return chosen, skipped
+
+
+def _resolved(cell: Cell, base_data: Data, base: RunConfig) -> Resolved:
     """Return an arm's run and what a reader should know of it."""
     try:
         data = merged(base_data, cell.changes)

@@ -42,6 +42,14 @@ class StoredArm(BaseModel):
     config: dict[str, Any] = {}
 
 
+class SkippedCell(BaseModel):
+    """A cell of the factors that a constraint leaves out."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: str
+    reason: str
+
+
 class StoredStudy(BaseModel):
     """A study as it was planned.
 
@@ -50,6 +58,7 @@ class StoredStudy(BaseModel):
         reference: the arm that all others are compared with.
         factors: dotted key → the values that were swept; empty for a study of explicit arms only.
         equivalence_margin: δ in nats per token; a difference known to lie inside ±δ counts as equivalent.
+        skipped: the cells that the study's constraints leave out.
         base: the resolved configuration that the arms change.
         command: how to repeat the study.
 
@@ -64,6 +73,7 @@ class StoredStudy(BaseModel):
     equivalence_margin: float
     factors: dict[str, list[Any]]
     arms: list[StoredArm]
+    skipped: list[SkippedCell] = []
     base: dict[str, Any]
     command: str
 

@@ -26,6 +26,10 @@ def _seed_list(written: Any) -> Any:
     return written
 
 
+def _lines(written: Any) -> Any:
+    return [written] if isinstance(written, str) else written
+
+
 class Study(Strict):
     """A study file.
 
@@ -36,7 +40,10 @@ class Study(Strict):
         factors: dotted key → values to sweep; each cell changes the base.
         arms: name → changes of the base; they stand beside the factors' cells.
         reference: the arm that the others are compared with.
-        design: `grid` runs every combination of the factors; `one_at_a_time` varies each around the base.
+        design: `grid` runs every combination of the factors; `one_at_a_time` varies each around the base;
+            `leave_one_out` has every factor at its first value, and arms in which one factor has another.
+        where: what every cell of the factors must fulfil, such as `model.layers.sum == 4` (`ablations/constraints.py`);
+            the others are left out, and listed.
         seeds: a number (0, 1, …) or a list.
         equivalence_margin: δ in nats per token for the verdict "equivalent".
 
@@ -48,7 +55,8 @@ class Study(Strict):
     factors: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
     arms: dict[str, dict[str, Any]] = {}
     reference: str | None = None
-    design: Literal["grid", "one_at_a_time"] = "grid"
+    design: Literal["grid", "one_at_a_time", "leave_one_out"] = "grid"
+    where: Annotated[list[str], BeforeValidator(_lines)] = []
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], BeforeValidator(_seed_list)] = [0, 1, 2, 3, 4]
     equivalence_margin: float = Field(default=0.01, gt=0)
 

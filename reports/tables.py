@@ -36,7 +36,10 @@ def configuration_differences(study: StoredStudy, trials: pd.DataFrame) -> Table
         caption="What differs between the arms' resolved configurations; everything else is the same.",
         columns=columns_of(titles, numeric_from=len(titles)),
         rows=tuple(tuple(Cell(str(text)) for text in row) for row in rows),
-        notes=tuple(f"{arm.name}: {note}" for arm in study.arms for note in arm.notes),
+        notes=(
+            *(f"{arm.name}: {note}" for arm in study.arms for note in arm.notes),
+            *(f"{cell.name}: left out, {cell.reason}" for cell in study.skipped),
+        ),
         data=differences.reset_index(names="arm"),
     )
 

@@ -98,6 +98,8 @@ def show_plan(plan: Plan, done: set[str], workers: int, console: Console) -> Non
     for arm in study.arms:
         for note in arm.notes:
             console.print(f"{escape(arm.name)}: {escape(note)}", highlight=False, soft_wrap=True)
+    for cell in study.skipped:
+        console.print(f"{escape(cell.name)}: left out, {escape(cell.reason)}", highlight=False, soft_wrap=True)
     missing = len(plan.trials) - len(done)
     seconds = estimated_seconds(plan, min(workers, missing) or 1, done)
     finished = f", {len(done)} of them done" if done else ""

@@ -3,6 +3,7 @@
 import math
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given
@@ -16,6 +17,7 @@ from deepsight.errors import UserError
 from deepsight.loss import next_token_loss
 from deepsight.trace import IGNORED, Trace
 from deepsight.training.loop import Trainer
+from reports.tables import configuration_differences
 from tests.ablations.studies import planned, study_data, write_study
 from tests.runs import corpus_of, run_data, write_text
 
@@ -59,6 +61,62 @@ def test_a_coefficient_that_is_none_is_refused_and_not_stumbled_over(text: Path,
     file = write_study(tmp_path / "study.yaml", study_data(text, factors={"objective.coefficient": [{"start": "x"}]}))
     with pytest.raises(UserError, match=r"coefficient\.start"):
         planned(file)
+
+
+def test_leave_one_out_takes_one_factor_at_a_time_from_the_first_values(text: Path, tmp_path: Path) -> None:
+    factors = {"objective.n": [5, 7], "objective.merge": ["equal", "future_only"], "model.heads": [1]}
+    data = study_data(text, design="leave_one_out") | {"factors": factors}
+    del data["arms"], data["reference"]
+    plan = planned(write_study(tmp_path / "study.yaml", data))
+    assert [arm.name for arm in plan.study.arms] == ["full", "n=7", "merge=future_only"]
+    assert plan.study.reference == "full"
+    full = {"objective.n": 5, "objective.merge": "equal", "model.heads": 1}
+    assert plan.study.arm("full").settings == full
+    assert plan.study.arm("n=7").settings == full | {"objective.n": 7}
+
+
+def test_leave_one_out_needs_factors(text: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"design: leave_one_out needs factors"):
+        planned(write_study(tmp_path / "study.yaml", study_data(text, design="leave_one_out")))
+
+
+def test_cells_that_break_a_constraint_are_left_out_with_the_reason(text: Path, tmp_path: Path) -> None:
+    factors = {"model.layers": [[1, 1], [1, 2], [2, 1]], "objective.n": [3, 5]}
+    data = study_data(text, factors=factors, where="model.layers.sum == 3 or objective.n == 3")
+    plan = planned(write_study(tmp_path / "study.yaml", data))
+    assert [cell.name for cell in plan.study.skipped] == ["layers=[1,1], n=5"]
+    reason = "not model.layers.sum == 3 or objective.n == 3: model.layers.sum is 2, objective.n is 5"
+    assert plan.study.skipped[0].reason == reason
+    assert len(plan.study.arms) == 5 + 2
+    notes = " ".join(configuration_differences(plan.study, pd.DataFrame()).notes)
+    assert f"layers=[1,1], n=5: left out, {reason}" in notes
+
+
+def test_a_constraint_may_leave_out_what_would_be_no_run(text: Path, tmp_path: Path) -> None:
+    """An objective without an aggregator cannot have one set; such a cell is an error only where it stays in."""
+    factors = {"objective": ["future_context", "bag_of_words"], "objective.aggregator": ["decay", "average"]}
+    data = study_data(text) | {"factors": factors}
+    with pytest.raises(UserError, match="aggregator"):
+        planned(write_study(tmp_path / "study.yaml", data))
+    data["where"] = ["objective == future_context"]
+    plan = planned(write_study(tmp_path / "study.yaml", data))
+    assert [cell.name for cell in plan.study.skipped] == [
+        f"objective=bag_of_words, aggregator={name}" for name in ("decay", "average")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        ("model.layers.sum = 4", r"study\.yaml: where\.0: 'model\.layers\.sum = 4' cannot be read"),
+        ("modle.layers.sum == 4", r"study\.yaml: where\.0: no run of this study has a key 'modle\.layers\.sum'"),
+        ("objective.n == 3", r"study\.yaml: where: the reference 'n=5' is left out: not objective\.n == 3"),
+    ],
+)
+def test_a_constraint_that_does_not_fit_is_one_sentence(text: Path, tmp_path: Path, where: str, said: str) -> None:
+    data = study_data(text, factors={"objective.n": [3, 5]}, where=where, reference="n=5")
+    with pytest.raises(UserError, match=said):
+        planned(write_study(tmp_path / "study.yaml", data))
 
 
 def test_cells_that_mean_the_same_share_their_trials(text: Path, tmp_path: Path) -> None:

@@ -35,7 +35,10 @@ def refusal(folder: Path, data: dict[str, Any]) -> str:
         ({"sedes": 3}, "unknown key 'sedes'; did you mean 'seeds'? known: arms, base, design"),
         ({"name": "a/b"}, "name: "),
         ({"reference": "plian"}, "reference: there is no arm 'plian'; did you mean 'plain'? known: future, plain"),
-        ({"design": "gird"}, "design: unknown value 'gird'; did you mean 'grid'? known: grid, one_at_a_time"),
+        (
+            {"design": "gird"},
+            "design: unknown value 'gird'; did you mean 'grid'? known: grid, leave_one_out, one_at_a_time",
+        ),
         ({"seeds": 0}, "seeds: at least one seed is needed, not 0"),
         ({"seeds": [1, 1]}, "seeds: the seeds must be different numbers"),
         ({"base__preset": "tyni"}, "base.preset: unknown preset 'tyni'; did you mean 'tiny'?"),
