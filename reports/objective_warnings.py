@@ -26,7 +26,7 @@ ENDINGS = {
     State.COLLAPSED: "Its loss falls this way without predicting anything, and little of it is left to learn from.",
     State.SHRINKING: "Part of the fall of its loss is shrinking, not learning.",
     State.TRIVIAL: "Such an objective teaches at most the mean of its targets.",
-    State.IDLE: "What this arm shows, it shows almost without its objective.",
+    State.IDLE: "By the end this arm trains almost without its objective.",
 }
 KINDS = {State.COLLAPSED: "collapse", State.SHRINKING: "collapse", State.TRIVIAL: "objective", State.IDLE: "objective"}
 
