@@ -75,9 +75,7 @@ def component_named(asked: str) -> Component:
         raise UserError(f"no component is called {name!r}{question} `deepsight objectives` lists all")
     if len(found) > 1:
         choices = " or ".join(f"{registry.kind}/{name}" for registry in found)
-        raise UserError(
-            f"{name!r} is several things ({', '.join(registry.kind for registry in found)}): write {choices}"
-        )
+        raise UserError(f"several components are called {name!r}: write {choices}")
     return found[0][name]
 
 

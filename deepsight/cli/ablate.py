@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deepsight.cli.common import Plugins, load_plugins, quoted_command
+from deepsight.cli.common import STUDIES, Plugins, load_plugins, quoted_command
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,7 +20,7 @@ def ablate(
         str,
         typer.Argument(
             metavar="STUDY",
-            help="A study's YAML file, or a built-in study: demo, objectives, objectives-little-text, systems.",
+            help=f"A study's YAML file, or a built-in study: {STUDIES}.",
         ),
     ] = "demo",
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where to write; runs/NAME when not given.")] = None,

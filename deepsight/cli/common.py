@@ -12,7 +12,8 @@ PRESETS = (
     "tiny, small, deepsight-paper, encoder-decoder-paper, baseline-paper, smaller-baseline-paper, "
     "dropout-baseline-paper, gpt2-124m"
 )
-"""The presets' names as help shows them; written here so that help need not read them."""
+STUDIES = "demo, objectives, objectives-lighter, objectives-little-text, regularisers, systems"
+"""The names of presets and built-in studies as help shows them; written here so that help need not read them."""
 
 Plugins = Annotated[
     list[Path] | None,
