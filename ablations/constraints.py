@@ -31,6 +31,7 @@ OPERATIONS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.FloorDiv: operator.floordiv,
     ast.Mod: operator.mod,
 }
+LONGEST_SHOWN = 100
 GRAMMAR = "write a comparison of keys and values, such as model.layers.sum == 4 or objective.name in [none, embedding]"
 
 
@@ -58,14 +59,17 @@ class Constraint:
 
     def __init__(self, text: str) -> None:
         self.text = " ".join(text.split())
+        self._shown = repr(self.text if len(self.text) <= LONGEST_SHOWN else f"{self.text[:LONGEST_SHOWN]}…")
+        self.keys: list[str] = []
         try:
             self._tree = ast.parse(self.text, mode="eval").body
+            self._check(self._tree)
+        except UserError:
+            raise
         except (SyntaxError, ValueError, RecursionError, MemoryError):
-            raise UserError(f"{self.text!r} cannot be read: {GRAMMAR}") from None
-        self.keys: list[str] = []
-        self._check(self._tree)
+            raise UserError(f"{self._shown} cannot be read: {GRAMMAR}") from None
         if not self.keys:
-            raise UserError(f"{self.text!r} names no key of the configuration: {GRAMMAR}")
+            raise UserError(f"{self._shown} names no key of the configuration: {GRAMMAR}")
 
     def holds(self, configuration: Mapping[str, Any]) -> bool:
         """Say whether a configuration fulfils it.
@@ -76,8 +80,8 @@ class Constraint:
         """
         try:
             return bool(_compared(self._value(self._tree, configuration)))
-        except (TypeError, ZeroDivisionError):
-            raise UserError(f"{self.text!r} cannot be decided where {self.values(configuration)}") from None
+        except (TypeError, ArithmeticError, RecursionError):
+            raise UserError(f"{self._shown} cannot be decided where {self.values(configuration)}") from None
 
     def values(self, configuration: Mapping[str, Any]) -> str:
         """Return what its keys are in a configuration, in words."""
@@ -102,7 +106,7 @@ class Constraint:
         if not isinstance(node, known) or (
             isinstance(node, ast.UnaryOp) and not isinstance(node.op, ast.Not | ast.USub)
         ):
-            raise UserError(f"{self.text!r} cannot be read: {GRAMMAR}")
+            raise UserError(f"{self._shown} cannot be read: {GRAMMAR}")
         for child in ast.iter_child_nodes(node):
             self._check(child)
 
@@ -117,9 +121,11 @@ class Constraint:
                 return [_compared(self._value(item, data)) for item in node.elts]
             case ast.UnaryOp():
                 inner = self._value(node.operand, data)
-                return not _compared(inner) if isinstance(node.op, ast.Not) else -inner
+                return not _compared(inner) if isinstance(node.op, ast.Not) else -_number(inner)
             case ast.BinOp():
-                return OPERATIONS[type(node.op)](self._value(node.left, data), self._value(node.right, data))
+                return OPERATIONS[type(node.op)](
+                    *(_number(self._value(side, data)) for side in (node.left, node.right))
+                )
             case ast.BoolOp():
                 decided = all if isinstance(node.op, ast.And) else any
                 return decided(_compared(self._value(part, data)) for part in node.values)
@@ -127,7 +133,7 @@ class Constraint:
                 sides = [_compared(self._value(side, data)) for side in (node.left, *node.comparators)]
                 pairs = zip(node.ops, sides, sides[1:], strict=False)
                 return all(_decided(COMPARISONS[type(sign)], one, other) for sign, one, other in pairs)
-        raise UserError(f"{self.text!r} cannot be read: {GRAMMAR}")
+        raise UserError(f"{self._shown} cannot be read: {GRAMMAR}")
 
 
 def constraints_of(lines: list[str]) -> list[Constraint]:
@@ -147,9 +153,18 @@ def constraints_of(lines: list[str]) -> list[Constraint]:
 
 
 def refused(constraints: list[Constraint], configuration: Mapping[str, Any]) -> str | None:
-    """Return why a configuration is left out, in words; None where it fulfils every constraint."""
-    for constraint in constraints:
-        if not constraint.holds(configuration):
+    """Return why a configuration is left out, in words; None where it fulfils every constraint.
+
+    Raises:
+        UserError: a constraint cannot be decided.
+
+    """
+    for position, constraint in enumerate(constraints):
+        try:
+            held = constraint.holds(configuration)
+        except UserError as error:
+            raise error.within("where", str(position)) from None
+        if not held:
             return f"not {constraint.text}: {constraint.values(configuration)}"
     return None
 
@@ -204,6 +219,13 @@ def _within(value: Any, part: str) -> Any:
     if isinstance(value, int | float) and part in ("sum", "min", "max"):
         return value  # one number of layers is as good as a list of one
     return value.get(part, ABSENT) if isinstance(value, Mapping) else ABSENT
+
+
+def _number(value: Any) -> Any:
+    """Return a number as it is; texts and lists have no arithmetic here, where a product could fill the memory."""
+    if not isinstance(value, int | float):
+        raise TypeError
+    return value
 
 
 def _compared(value: Any) -> Any:

@@ -14,8 +14,6 @@ from deepsight.merging import merged
 
 BASE_ARM = "base"
 FULL_ARM = "full"
-CENTRES = (BASE_ARM, FULL_ARM)
-"""The arms around which a design varies its factors; the reference where a study names none."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +52,9 @@ def reference_name(study: Study, found: list[Cell]) -> str:
 
     """
     names = [cell.name for cell in found]
-    if study.reference is None and names[0] in CENTRES:
-        return names[0]
+    centre = FULL_ARM if study.design == "leave_one_out" else BASE_ARM
+    if study.reference is None and centre in names:
+        return centre
     if study.reference is None:
         raise UserError(f"the key 'reference' must name the arm to compare with; arms: {', '.join(names)}")
     if study.reference not in names:
@@ -78,7 +77,7 @@ def _one_at_a_time(study: Study) -> list[Cell]:
 
 def _leave_one_out(study: Study) -> list[Cell]:
     if not study.factors:
-        raise UserError("leave_one_out needs factors: the first value of each is what is left out", ("design",))
+        raise UserError("leave_one_out needs factors: the first value of each is left out in turn", ("design",))
     full = {key: values[0] for key, values in study.factors.items()}
     without = []
     for key, values in study.factors.items():

@@ -138,22 +138,23 @@ def _chosen(
     skipped: list[SkippedCell] = []
     seen: list[Mapping[str, Any]] = []
     for cell in found:
-        by_hand = cell.place[0] == "arms"
+        own = [] if cell.place[0] == "arms" else constraints
+        failure: UserError | None = None
         try:
             resolved = _resolved(cell, base_data, base)
             seen.append(resolved[0].complete())
-            reason = None if by_hand else refused(constraints, seen[-1])
-        except UserError:
-            if by_hand or not constraints:
+        except UserError as error:
+            if not own:
                 raise
+            failure = error
             seen.append(merged(base_data, cell.changes))
-            reason = refused(constraints, seen[-1])
-            if reason is None:
-                raise
-        if reason is None:
-            chosen.append((cell, resolved))
-        else:
+        reason = refused(own, seen[-1])
+        if reason is not None:
             skipped.append(SkippedCell(name=cell.name, reason=reason))
+        elif failure is not None:
+            raise failure
+        else:
+            chosen.append((cell, resolved))
     check_keys(constraints, seen)
     return chosen, skipped
 

@@ -68,6 +68,7 @@ def test_it_agrees_with_python(encoder: int, decoder: int, total: int, sign: str
         "[x for x in model.layers]",
         "model.width if model.width else 1", "model.width ** 9 == 1", "~model.width == 1", "f'{model.width}' == 1",
         "model.width == 1; model.width", "(model.width := 3) == 3", "model.width is none", "{1: model.width}",
+        "not " * 5000 + "model.width == 1",
     ],
 )  # fmt: skip
 def test_what_is_no_comparison_is_refused(text: str) -> None:
@@ -75,7 +76,13 @@ def test_what_is_no_comparison_is_refused(text: str) -> None:
         constraints_of([text])
 
 
-@pytest.mark.parametrize("text", ["model.layers + 1 == 2", "model.width / 0 == 1", "model.architecture < 3"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "model.layers + 1 == 2", "model.width / 0 == 1", "model.architecture < 3", "model.architecture * 9 == 1",
+        "model.width + 'a' * 999999999999 == 1", f"model.width * {'9' * 400} / 2 == 1",
+    ],
+)  # fmt: skip
 def test_what_cannot_be_decided_is_said_with_its_values(text: str) -> None:
     with pytest.raises(UserError, match=r"cannot be decided where model\.\w+ is "):
         Constraint(text).holds(RUN)

@@ -75,6 +75,14 @@ def test_leave_one_out_takes_one_factor_at_a_time_from_the_first_values(text: Pa
     assert plan.study.arm("n=7").settings == full | {"objective.n": 7}
 
 
+def test_an_arm_called_full_is_no_reference_of_a_grid(text: Path, tmp_path: Path) -> None:
+    data = study_data(text)
+    data["arms"] = {"full": {}, "plain": {"objective": "none"}}
+    del data["reference"]
+    with pytest.raises(UserError, match="the key 'reference' must name the arm to compare with"):
+        planned(write_study(tmp_path / "study.yaml", data))
+
+
 def test_leave_one_out_needs_factors(text: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"design: leave_one_out needs factors"):
         planned(write_study(tmp_path / "study.yaml", study_data(text, design="leave_one_out")))
@@ -110,6 +118,7 @@ def test_a_constraint_may_leave_out_what_would_be_no_run(text: Path, tmp_path: P
     [
         ("model.layers.sum = 4", r"study\.yaml: where\.0: 'model\.layers\.sum = 4' cannot be read"),
         ("modle.layers.sum == 4", r"study\.yaml: where\.0: no run of this study has a key 'modle\.layers\.sum'"),
+        ("model.layers + 1 == 4", r"study\.yaml: where\.0: .* cannot be decided where model\.layers is \[1, 1\]"),
         ("objective.n == 3", r"study\.yaml: where: the reference 'n=5' is left out: not objective\.n == 3"),
     ],
 )
