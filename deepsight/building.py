@@ -47,9 +47,10 @@ def check_buildable(config: RunConfig) -> None:
 
 
 def weight_digests(*modules: nn.Module) -> dict[str, str]:
-    """Return a SHA-256 for each parameter, by name; equal digests mean bit-equal weights of equal shape."""
+    """Return ``shape:SHA-256`` of each parameter by name, such as "64x16:ab12…"; equal texts mean bit-equal weights."""
     return {
-        name: hashlib.sha256(f"{tuple(weight.shape)}{weight.dtype}".encode() + _bytes(weight)).hexdigest()
+        name: f"{'x'.join(map(str, weight.shape))}:"
+        + hashlib.sha256(f"{tuple(weight.shape)}{weight.dtype}".encode() + _bytes(weight)).hexdigest()
         for module in modules
         for name, weight in module.named_parameters()
     }

@@ -26,6 +26,10 @@ class UserError(ValueError):
         return UserError(self.reason, (*place, *self.path))
 
 
+class DamagedError(UserError):
+    """What a run left on disk is not what it wrote."""
+
+
 def dotted(path: Path) -> str:
     """Return a place as people write it: ("objective", 0, "n") is objective.0.n."""
     return ".".join(str(part) for part in path)

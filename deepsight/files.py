@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -10,6 +11,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+TEMPORARY = ".tmp"
+"""How the names of files end that are not whole yet."""
 
 
 @contextlib.contextmanager
@@ -20,9 +24,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    os.close(descriptor)
-    temporary = Path(name)
+    descriptor, temporary = _held_temporary(path)
     try:
         yield temporary
         temporary.chmod(0o644)
@@ -31,6 +33,17 @@ def atomic_path(path: Path) -> Iterator[Path]:
         _sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _held_temporary(path: Path) -> tuple[int, Path]:
+    """Make a temporary file beside `path` and hold it, so that nobody takes it for what a dead process left."""
+    while True:
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=TEMPORARY, dir=path.parent)
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        if os.fstat(descriptor).st_nlink:
+            return descriptor, Path(name)
+        os.close(descriptor)  # removed between the two lines above
 
 
 def write_text(path: Path, text: str) -> None:
@@ -73,9 +86,11 @@ def cache_folder() -> Path:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove temporary files that a killed process left in `folder`; for a folder that no other process writes to."""
-    for leftover in Path(folder).glob(".*.tmp"):
-        leftover.unlink(missing_ok=True)
+    """Remove the temporary files that dead processes left in `folder`; those being written are left alone."""
+    for leftover in Path(folder).glob(f".*{TEMPORARY}"):
+        with contextlib.suppress(OSError), leftover.open("rb") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            leftover.unlink(missing_ok=True)
 
 
 def _sync(path: Path) -> None:

@@ -56,10 +56,13 @@ def parse_yaml(text: str, where: str) -> Any:
     """
     try:
         return yaml.load(text, Loader=_Loader)
+    except RecursionError:
+        raise UserError(f"{where}: this is nested too deeply") from None
     except yaml.YAMLError as error:
+        problem = getattr(error, "problem", None) or str(error).partition("\n")[0]
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark is not None else ""
-        raise UserError(f"{where}{line}: this is not valid YAML: {getattr(error, 'problem', error)}") from None
+        raise UserError(f"{where}{line}: this is not valid YAML: {problem}") from None
 
 
 def read_yaml(file: Path) -> Any:

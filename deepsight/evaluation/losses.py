@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
@@ -28,6 +29,7 @@ def evaluate(
     device: torch.device,
     autocast: contextlib.AbstractContextManager[object],
     first_position: int = 0,
+    alive: Callable[[], None] = lambda: None,
 ) -> dict[str, float]:
     """Measure a model without dropout and without auxiliary terms.
 
@@ -35,6 +37,7 @@ def evaluate(
         windows: fixed, non-overlapping, evenly spread over the validation split.
         token_bytes: UTF-8 bytes of each token, 0 for end of text.
         first_position: the next-token loss of positions before it does not count.
+        alive: called at every batch.
 
     Returns:
         `validation_loss` (nats per token), `bits_per_byte`, each objective's ``label/loss`` over all windows, and its
@@ -48,6 +51,7 @@ def evaluate(
     sums: dict[str, float] = {"next_token": 0.0}
     counted, text_bytes, rows, diagnostics = 0, 0.0, 0, dict[str, Tensor]()
     for position, batch in enumerate(windows.batches(batch_size)):
+        alive()
         inputs, targets, later = batch.to(device)
         with autocast:
             trace = dataclasses.replace(model(inputs, targets), later=later)

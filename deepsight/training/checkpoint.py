@@ -7,6 +7,7 @@ safetensors, so nothing is unpickled. Tensors are named ``model.…``, ``objecti
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from deepsight.errors import UserError
+from deepsight.errors import DamagedError, UserError
 from deepsight.files import atomic_path
 
 FORMAT = 1
@@ -70,15 +71,17 @@ def write_tensors(
     parts = {"model": model, "objective": objective, "optimizer": optimizer or {}}
     tensors = {f"{part}.{name}": value for part, values in parts.items() for name, value in values.items()}
     content = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    described = {"format": FORMAT, **about, "checksum": _checksum(content)}
     with atomic_path(file) as temporary:
-        save_file(content, temporary, metadata={"deepsight": json.dumps({"format": FORMAT, **about})})
+        save_file(content, temporary, metadata={"deepsight": json.dumps(described)})
 
 
 def read_checkpoint(file: Path) -> Checkpoint:
     """Read a checkpoint.
 
     Raises:
-        UserError: the file is missing, damaged, or no checkpoint of ours.
+        DamagedError: the file, or a part of it, cannot be what was written.
+        UserError: the file is missing, or no checkpoint of ours.
 
     """
     if not Path(file).is_file():
@@ -88,13 +91,28 @@ def read_checkpoint(file: Path) -> Checkpoint:
             metadata = opened.metadata() or {}
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - no mapping
     except (SafetensorError, OSError) as error:
-        raise UserError(f"{file}: this is not a readable safetensors file: {error}") from None
+        raise DamagedError(f"{file}: this is not a readable safetensors file: {error}") from None
     if "deepsight" not in metadata:
         raise UserError(f"{file}: this is not a DeepSight checkpoint; `deepsight convert` reads the original ones")
-    about = json.loads(metadata["deepsight"])
-    if about["format"] != FORMAT:
-        raise UserError(f"{file}: this checkpoint has format {about['format']}; this version reads format {FORMAT}")
+    try:
+        about = dict(json.loads(metadata["deepsight"]))
+    except ValueError:
+        raise DamagedError(f"{file}: this checkpoint is damaged: its metadata cannot be read") from None
+    if about.get("format") != FORMAT:
+        raise UserError(f"{file}: this checkpoint has format {about.get('format')}; this version reads format {FORMAT}")
+    # Files converted or written by others may have none.
+    if about.get("checksum", checksum := _checksum(tensors)) != checksum:
+        raise DamagedError(f"{file}: this checkpoint is damaged: its tensors are not those that were written")
     return Checkpoint(about, tensors)
+
+
+def _checksum(tensors: Mapping[str, Tensor]) -> int:
+    """Return a CRC-32 over names and bytes: against damage, not against malice."""
+    found = 0
+    for name in sorted(tensors):
+        content: Any = tensors[name].reshape(-1).view(torch.uint8).numpy()
+        found = zlib.crc32(content, zlib.crc32(name.encode("utf-8"), found))
+    return found
 
 
 def restore_optimizer(checkpoint: Checkpoint, optimizer: torch.optim.Optimizer, **modules: nn.Module) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +12,12 @@ from deepsight.data.packing import PackedCorpus
 from deepsight.errors import UserError
 from deepsight.files import read_json, remove_leftovers, write_json, write_text
 from deepsight.merging import with_dotted_keys
+from deepsight.training.lock import locked
 from deepsight.training.loop import Row, Trainer
-from deepsight.training.names import CONFIG_FILE, LOCK_FILE, PROVENANCE_FILE, RESULT_FILE, TOKENIZER_FILE
+from deepsight.training.names import CONFIG_FILE, PROVENANCE_FILE, RESULT_FILE, TOKENIZER_FILE
 from deepsight.training.provenance import provenance
 from deepsight.validation import validated
 from deepsight.yaml_files import dump_yaml, read_yaml
-
-
-class LockedError(UserError):
-    """Another process works in this run's folder."""
 
 
 class RunFolder:
@@ -69,28 +65,20 @@ class RunFolder:
         file = self.path / RESULT_FILE
         return dict(read_json(file)) if file.is_file() else None
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the folder for this process; the kernel frees it when the process ends, however it ends.
-
-        Raises:
-            LockedError: another process holds it.
-
-        """
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / LOCK_FILE).open("w", encoding="utf-8") as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise LockedError(f"{self.path}: another process is training this run") from None
-            yield
+    def locked(self) -> AbstractContextManager[None]:
+        """Hold the folder for this process (`deepsight.training.lock.locked`)."""
+        return locked(self.path)
 
     def prepare(
-        self, config: RunConfig, corpus: PackedCorpus, on_row: Callable[[Row], None] = lambda _: None
+        self,
+        config: RunConfig,
+        corpus: PackedCorpus,
+        on_row: Callable[[Row], None] = lambda _: None,
+        alive: Callable[[], None] = lambda: None,
     ) -> Trainer:
-        """Write what describes the run and return its trainer."""
+        """Write what describes the run and return its trainer, which tells of every row and, at every step, of life."""
         remove_leftovers(self.path)
-        trainer = Trainer(config, corpus, self.path, on_row)
+        trainer = Trainer(config, corpus, self.path, on_row, alive)
         write_text(self.path / CONFIG_FILE, dump_yaml(config.complete()))
         corpus.tokenizer().save(self.path / TOKENIZER_FILE)
         write_json(self.path / PROVENANCE_FILE, provenance(trainer.device))

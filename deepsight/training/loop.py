@@ -50,6 +50,7 @@ class Progress:
         loss_sum, loss_count: next-token losses since the last evaluation.
         batches: rolling digest of the batches.
         last: the metrics of the last evaluation.
+        rows: recorded in the metrics file.
 
     """
 
@@ -60,6 +61,7 @@ class Progress:
     loss_count: int = 0
     batches: str = ""
     last: Row = dataclasses.field(default_factory=dict)
+    rows: int = 0
 
 
 class Trainer:
@@ -70,6 +72,7 @@ class Trainer:
         corpus: its tokens.
         folder: the run's own; a checkpoint in it is resumed.
         on_row: told of every row that is recorded.
+        alive: called at every step and every batch of an evaluation.
 
     """
 
@@ -79,8 +82,10 @@ class Trainer:
         corpus: PackedCorpus,
         folder: Path,
         on_row: Callable[[Row], None] = lambda _: None,
+        alive: Callable[[], None] = lambda: None,
     ) -> None:
-        self.config, self.corpus, self.folder, self.on_row = config, corpus, Path(folder), on_row
+        self.config, self.corpus, self.folder = config, corpus, Path(folder)
+        self.on_row, self.alive = on_row, alive
         self.device = prepare(config)
         self.autocast = autocast(config, self.device)
         self.model = build_model(config).to(self.device)
@@ -105,16 +110,18 @@ class Trainer:
 
         Raises:
             DivergedError: a loss is not finite.
+            DamagedError: the checkpoint, or the metrics before it, are not what was written.
 
         """
         resumed = self._resume()
         digest = BatchDigest(self.progress.batches)
-        self.metrics = MetricsFile(self.folder / METRICS_FILE, self.progress.step if resumed else None)
+        self.metrics = MetricsFile(self.folder / METRICS_FILE, self.progress.rows)
         with use_backend(self.config.runtime.attention):
             if not resumed:
                 write_json(self.folder / INITIAL_WEIGHTS_FILE, weight_digests(self.model, self.objectives))
                 self._evaluate()
             while self.progress.step < self.config.training.steps:
+                self.alive()
                 if stop():
                     self._save(with_optimizer=True)
                     return None
@@ -163,6 +170,8 @@ class Trainer:
         progress.seconds += time.perf_counter() - started
         named = {name: float(value) for name, value in metrics.items()} if look or measure else {}
         self._shares = {name: value for name, value in named.items() if name.endswith(SHARES)}
+        if look and not math.isfinite(float(norm)):
+            raise DivergedError(f"the norm of the gradient was not finite at step {progress.step}")
         if look:
             self._record("train", loss=named.pop("next_token"), learning_rate=rate, gradient_norm=float(norm), **named)
         if measure:
@@ -199,6 +208,7 @@ class Trainer:
             device=self.device,
             autocast=self.autocast,
             first_position=self.config.evaluation.first_position,
+            alive=self.alive,
         )
         bad = [name for name, value in found.items() if not math.isfinite(value)]
         if bad:
@@ -214,6 +224,7 @@ class Trainer:
         progress = self.progress
         row = {"kind": kind, "step": progress.step, "tokens": progress.tokens, "seconds": progress.seconds, **values}
         self.metrics.append(row)
+        progress.rows += 1
         for tell in (self.on_row, *self._also_to):
             tell(row)
 
@@ -229,6 +240,8 @@ class Trainer:
     def _save(self, *, with_optimizer: bool) -> None:
         self._read_losses()
         self.metrics.sync()
+        if not self.folder.is_dir():
+            raise FileNotFoundError(f"{self.folder}: the run's folder is gone")
         optimizer = self.optimizer if with_optimizer else None
         save_checkpoint(self.folder / CHECKPOINT_FILE, self._about(), self.model, self.objectives, optimizer)
 

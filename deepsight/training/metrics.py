@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from deepsight.errors import DamagedError
 from deepsight.files import write_text
 
 
@@ -29,12 +31,18 @@ class MetricsFile:
     """Appends rows to a run's metrics file.
 
     Args:
-        file: where; an existing file is cut back to the rows up to `step`, where the checkpoint stands.
+        file: where; an existing file is cut back to its first `rows` rows, those before the checkpoint.
+        rows: how many of them the checkpoint has seen.
+
+    Raises:
+        DamagedError: the file has fewer.
 
     """
 
-    def __init__(self, file: Path, step: int | None) -> None:
-        kept = [row for row in read_metrics(file) if step is not None and row["step"] <= step]
+    def __init__(self, file: Path, rows: int = 0) -> None:
+        kept = list(itertools.islice(read_metrics(file), rows))
+        if len(kept) < rows:
+            raise DamagedError(f"{file}: {len(kept)} rows can be read of the {rows} that the checkpoint goes on from")
         write_text(file, "".join(_line(row) for row in kept))
         self._stream = Path(file).open("a", encoding="utf-8")  # noqa: SIM115 - open as long as the run
 

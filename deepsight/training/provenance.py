@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import subprocess
@@ -32,6 +33,7 @@ def provenance(device: torch.device) -> dict[str, Any]:
     }
 
 
+@functools.cache
 def _version(name: str) -> str | None:
     try:
         return version(name)
@@ -39,8 +41,12 @@ def _version(name: str) -> str | None:
         return None
 
 
+@functools.cache
 def _commit() -> dict[str, Any]:
-    """Return the commit of the checkout this code runs from, and whether it was changed since; None outside one."""
+    """Return the commit of the checkout this code runs from, and whether it was changed since; None outside one.
+
+    As it was when this process, or the one that it was forked from, first asked: what has been imported by then.
+    """
     here = Path(__file__).resolve().parents[2]
     if not (here / ".git").exists():
         return {"commit": None, "uncommitted_changes": None}
@@ -59,6 +65,7 @@ def _commit() -> dict[str, Any]:
     return {"commit": git("rev-parse", "HEAD"), "uncommitted_changes": None if status is None else bool(status)}
 
 
+@functools.cache
 def _processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
