@@ -1,94 +1,157 @@
-"""Arms of equal size: the width that gives an architecture as many parameters as the base has."""
+"""Arms of equal size: the width, depth or feed-forward width that gives a run as much as another one has."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, get_args
 
-from deepsight.building import build_model
+from pydantic import Field
+
+from ablations.sizes import Measure, Sizes, Solved, candidates, extent, fine_tuned, measured, tuning_range
 from deepsight.config import ModelConfig, RunConfig
-from deepsight.counting import parameter_count
-from deepsight.errors import UserError
+from deepsight.errors import UserError, suggestion
+from deepsight.validation import Strict, validated
 
-HEAD_WIDTH_RANGE = (0.75, 4 / 3)
-"""How far a solved head width may lie from the base's, as a ratio."""
+UNITS: dict[Measure, str] = {"parameters": "inference parameters", "flops": "training FLOPs per token"}
+
+TOLERANCE_LIMIT = 0.5
+"""Runs that differ by so much are not of equal size."""
+
+CANDIDATES = 8
+"""How many widths or depths are fine-tuned before none is said to be within the tolerance."""
+
+
+class ModelMatch(Strict):
+    """What `match` of an arm's model asks for.
+
+    Attributes:
+        by: `parameters` are those that run at inference; `flops` are those of training per token, objectives included.
+        within: largest relative residual.
+        solve: what is changed to get there. Where `width` or `depth` alone does not get within the tolerance, the inner
+            width of the feed-forward layers is tuned too, between three and five times the width, unless the run names
+            it.
+
+    """
+
+    by: Measure
+    within: float = Field(default=0.01, gt=0.0, lt=TOLERANCE_LIMIT)
+    solve: Solved = "width"
 
 
 @dataclass(frozen=True)
 class Match:
-    """A solved model: its configuration, its inference parameters, and those it should have had."""
+    """A solved model, what it has, and what it should have.
+
+    Attributes:
+        model: the solved configuration.
+        by: what is compared.
+        found: of the solved model, by its own count.
+        target: of the run that it is matched with.
+        target_name: of that run.
+        written: the configuration before.
+
+    """
 
     model: ModelConfig
-    parameters: int
+    by: Measure
+    found: int
     target: int
+    target_name: str
+    written: ModelConfig
 
     @property
     def residual(self) -> float:
         """Relative difference to the target."""
-        return self.parameters / self.target - 1
+        return self.found / self.target - 1
 
     def note(self) -> str:
         """Say what was solved, for the plan and the report."""
-        heads = f"{self.model.heads} heads"
-        return (
-            f"width {self.model.width} with {heads}, solved to match {self.target:,} inference parameters: "
-            f"{self.parameters:,} ({self.residual:+.2%})"
-        )
+        goal = f"the {self.target:,} {UNITS[self.by]} of {self.target_name!r}: {self.found:,} ({self.residual:+.2%})"
+        if self.model == self.written:
+            return f"as it is written, it matches {goal}"
+        return f"{self.solution()}, solved to match {goal}"
+
+    def solution(self) -> str:
+        """Name what differs from the written model."""
+        model, written = self.model, self.written
+        parts = []
+        if model.width != written.width:
+            cross = model.cross_heads if model.cross_heads != model.heads else None
+            heads = f"{model.heads} head{'s' if model.heads > 1 else ''}"
+            heads += f" ({cross} of cross-attention)" if cross else ""
+            parts.append(f"width {model.width} with {heads}")
+        if model.layers != written.layers:
+            parts.append(f"layers {model.layers}")
+        if model.feed_forward != written.feed_forward:
+            parts.append(f"feed-forward layers {model.feed_forward_width} wide inside")
+        return " and ".join(parts) or "the model as it is written"
 
 
-def inference_parameters(config: RunConfig) -> int:
-    """Return the number of parameters that run at inference, positions included."""
-    return parameter_count(build_model(config, "meta"))
-
-
-def matched(config: RunConfig, base: RunConfig) -> Match:
-    """Return `config` with the width (and heads) whose inference parameters come nearest to the base's.
+def model_match(written: Any) -> ModelMatch:
+    """Return what is written for `match` in an arm's model: a measure, or a mapping with `by`, `within` and `solve`.
 
     Raises:
-        UserError: no width near the target can be split into heads near the base's in width.
+        UserError: it is something else; the path begins with "match".
 
     """
-    target = inference_parameters(base)
+    try:
+        if isinstance(written, str):
+            if written not in UNITS:
+                raise UserError(f"unknown value {written!r}{suggestion(written, UNITS)}")
+            return validated(ModelMatch, {"by": written})
+        if not isinstance(written, Mapping):
+            known = " or ".join(UNITS)
+            raise UserError(f"match is {known}, or a mapping with by, within and solve, not {written!r}")
+        return validated(ModelMatch, written)
+    except UserError as error:
+        raise error.within("match") from None
 
-    def count(model: ModelConfig) -> int:
-        return inference_parameters(config.model_copy(update={"model": model}))
 
-    middle = _bisected(lambda width: count(_with_width(config.model, width, 1, 1)), target)
-    reach = max(8, middle // 8)
-    head_width = base.model.width / base.model.heads
-    cross_width = base.model.width / (base.model.cross_heads or base.model.heads)
-    candidates = []
-    for width in range(max(1, middle - reach), middle + reach + 1):
-        heads, cross_heads = _heads(width, head_width), _heads(width, cross_width)
-        if heads is None or cross_heads is None:
+def matched_model(config: RunConfig, target: RunConfig, match: ModelMatch, target_name: str = "base") -> Match:
+    """Return the model of `config`, changed as little as it takes to have what `target` has.
+
+    A model that fits as it is written stays so. Otherwise the width (or depth) nearest to the target is chosen; heads
+    keep the width that is written, as nearly as they can, and stacks of layers their split. Where that is not within
+    the tolerance, the inner width of the feed-forward layers takes up the rest.
+
+    Raises:
+        UserError: nothing is within the tolerance; the path is ("match",).
+
+    """
+    sizes = Sizes(config, match.by, measured(target, match.by))
+
+    def matched(model: ModelConfig) -> Match:
+        return Match(model, match.by, sizes.count(model), sizes.target, target_name, config.model)
+
+    written = best = matched(config.model)
+    if abs(written.residual) <= match.within:
+        return written
+    # What is wider or deeper than one that is too large, tuned as far as that goes, is too large as well.
+    too_small, too_large = 0.0, math.inf
+    for model in candidates(sizes, match.solve)[:CANDIDATES]:
+        if not too_small < extent(model) < too_large:
             continue
-        model = _with_width(config.model, width, heads, cross_heads)
-        found = count(model)
-        candidates.append((abs(found - target), width, Match(model, found, target)))
-    best = min(candidates, default=None, key=lambda candidate: candidate[:2])
-    if best is None:
-        raise UserError(f"no width gives about {target:,} parameters with heads near {head_width:g} wide", ("match",))
-    return best[2]
+        found = matched(model)
+        if match.solve != "feed_forward" and abs(found.residual) > match.within:
+            found = matched(fine_tuned(sizes, model))
+            if model.feed_forward is not None or found.model.feed_forward in tuning_range(model):
+                too_small = extent(model) if found.residual < 0 else too_small
+                too_large = extent(model) if found.residual > 0 else too_large
+        best = min(best, found, key=lambda one: abs(one.residual))
+        if abs(best.residual) <= match.within:
+            return best
+    raise UserError(_nothing_within(best, match), ("match",))
 
 
-def _with_width(model: ModelConfig, width: int, heads: int, cross_heads: int) -> ModelConfig:
-    cross = cross_heads if model.cross_heads is not None else None
-    return model.model_copy(update={"width": width, "heads": heads, "cross_heads": cross})
-
-
-def _bisected(count: Callable[[int], int], target: int) -> int:
-    """Return the smallest width whose count reaches the target."""
-    low, high = 1, 2
-    while count(high) < target:
-        low, high = high, high * 2
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (middle + 1, high) if count(middle) < target else (low, middle)
-    return low
-
-
-def _heads(width: int, wanted: float) -> int | None:
-    """Return the number of heads that divides `width` with the head width nearest to `wanted`, if any is near."""
-    low, high = (wanted * bound for bound in HEAD_WIDTH_RANGE)
-    fitting = [heads for heads in range(1, width + 1) if width % heads == 0 and low <= width / heads <= high]
-    return min(fitting, default=None, key=lambda heads: (abs(width / heads - wanted), heads))
+def _nothing_within(best: Match, match: ModelMatch) -> str:
+    ways = [f"solve: {way}" for way in get_args(Solved) if way != match.solve]
+    if match.solve != "feed_forward" and best.written.feed_forward is not None:
+        ways.insert(0, "leave feed_forward out, so that it is tuned too")
+    if abs(best.residual) < TOLERANCE_LIMIT:
+        ways.append(f"allow within: {math.ceil(1000 * abs(best.residual)) / 1000:g}")
+    return (
+        f"nothing within {match.within:.2%} of the {best.target:,} {UNITS[match.by]} of {best.target_name!r} is found; "
+        f"the nearest is {best.solution()}: {best.found:,} ({best.residual:+.2%}); try {', or '.join(ways)}"
+    )

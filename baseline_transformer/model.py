@@ -5,9 +5,10 @@ from __future__ import annotations
 from torch import nn
 
 from deepsight.architecture import Architecture, Hidden, States
+from deepsight.blocks import Block
 from deepsight.config import ModelConfig
 from deepsight.errors import UserError
-from deepsight.layers import Block, LayerCache, Norm, residual_std
+from deepsight.layers import LayerCache, Norm, residual_std
 from deepsight.plug_ins import architectures
 
 
@@ -27,7 +28,8 @@ class BaselineTransformer(Architecture):
         std = residual_std(depth)
         rotary = config.positions == "rotary"
         self.blocks = nn.ModuleList(
-            Block(config.width, config.heads, config.dropout, std, rotary) for _ in range(depth)
+            Block(config.width, config.heads, config.dropout, std, rotary, feed_forward=config.feed_forward)
+            for _ in range(depth)
         )
         self.final_norm = Norm(config.width)
 

@@ -11,19 +11,10 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from deepsight.architecture import Architecture, Hidden, States
+from deepsight.blocks import Block, DecoderBlock
 from deepsight.config import ModelConfig
 from deepsight.errors import UserError
-from deepsight.layers import (
-    Arrangement,
-    Block,
-    DecoderBlock,
-    Encoded,
-    LayerCache,
-    Norm,
-    positions_in,
-    residual_std,
-    standing,
-)
+from deepsight.layers import Arrangement, Encoded, LayerCache, Norm, positions_in, residual_std, standing
 from deepsight.model import depths
 from deepsight.plug_ins import architectures
 from deepsight.trace import Trace
@@ -35,9 +26,17 @@ class ContinuingBlock(DecoderBlock):
     """A decoder layer whose positions follow those of the encoder, all of which it sees."""
 
     def __init__(
-        self, width: int, heads: int, cross_heads: int, dropout: float, output_std: float, rotary: bool, prefix: int
+        self,
+        width: int,
+        heads: int,
+        cross_heads: int,
+        dropout: float,
+        output_std: float,
+        rotary: bool,
+        prefix: int,
+        feed_forward: int | None = None,
     ) -> None:
-        super().__init__(width, heads, cross_heads, dropout, output_std, rotary, causal_cross=False)
+        super().__init__(width, heads, cross_heads, dropout, output_std, rotary, False, feed_forward)
         self.prefix = prefix
 
     def forward(
@@ -83,13 +82,13 @@ class Canonical(Architecture):
         super().__init__(self.normalised(config), vocabulary)
         encoder_layers, decoder_layers = depths(config)
         width, heads, dropout, rotary = config.width, config.heads, config.dropout, config.positions == "rotary"
-        std = residual_std(encoder_layers)
+        std, inner = residual_std(encoder_layers), config.feed_forward
         self.prefix = self.first_predicted(config)
         self.encoder = nn.ModuleList(
-            Block(width, heads, dropout, std, rotary, causal=False) for _ in range(encoder_layers)
+            Block(width, heads, dropout, std, rotary, causal=False, feed_forward=inner) for _ in range(encoder_layers)
         )
         self.decoder = nn.ModuleList(
-            ContinuingBlock(width, heads, config.cross_heads or heads, dropout, std, rotary, self.prefix)
+            ContinuingBlock(width, heads, config.cross_heads or heads, dropout, std, rotary, self.prefix, inner)
             for _ in range(decoder_layers)
         )
         self.final_norm = Norm(width)

@@ -21,6 +21,9 @@ from deepsight.validation import Strict, validated
 SCHEMA = 2
 """Raised when an equal configuration would no longer mean an equal run."""
 
+USUAL_FEED_FORWARD = 4
+"""How many times as wide as the residual stream a feed-forward layer is inside, where a run does not say it."""
+
 
 def _known_tokenizer(name: str) -> str:
     vocabulary_of(name)
@@ -39,6 +42,7 @@ class ModelConfig(Strict):
         cross_heads: of cross-attention; as many as `heads` when not given.
         context: tokens the model sees.
         dropout: on embeddings, attention weights and residual branches.
+        feed_forward: inner width of the feed-forward layers; four times the width when not given.
         positions: `learned` embeddings are added to the tokens'; `rotary` ones turn queries and keys (Su et al., 2021).
 
     """
@@ -50,12 +54,18 @@ class ModelConfig(Strict):
     cross_heads: int | None = Field(default=None, ge=1)
     context: int = Field(ge=1)
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    feed_forward: int | None = Field(default=None, ge=1)
     positions: Literal["learned", "rotary"] = "learned"
 
     @property
     def architecture_name(self) -> str:
         """The architecture's name, without its parameters."""
         return str(self.architecture["name"] if isinstance(self.architecture, dict) else self.architecture)
+
+    @property
+    def feed_forward_width(self) -> int:
+        """Inner width of the feed-forward layers."""
+        return self.feed_forward or USUAL_FEED_FORWARD * self.width
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> ModelConfig:
@@ -195,6 +205,9 @@ class RunConfig(Strict):
 
         """
         content = self.model_dump(mode="json", exclude={"runtime"})
+        if self.model.feed_forward is None:
+            # The key is younger than the schema; without it a run is the one that it was.
+            del content["model"]["feed_forward"]
         return digest_of_json(
             {"schema": SCHEMA, "run": content, "corpus": corpus_fingerprint, "plugins": dict(plugins)}
         )
@@ -226,6 +239,9 @@ def _model_config(written: Any) -> ModelConfig:
         normalised: ModelConfig = architecture.normalised(model)
     except UserError as error:
         raise error.within("model") from None
+    if normalised.feed_forward == USUAL_FEED_FORWARD * normalised.width:
+        # Two ways to write one network.
+        normalised = normalised.model_copy(update={"feed_forward": None})
     return normalised
 
 

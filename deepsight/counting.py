@@ -6,9 +6,10 @@ import dataclasses
 import functools
 import importlib
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -19,6 +20,7 @@ from torch._subclasses.fake_tensor import (
 )
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
+from deepsight.architecture import Architecture
 from deepsight.building import build_model, build_objectives
 from deepsight.config import RunConfig
 from deepsight.errors import UserError
@@ -74,18 +76,40 @@ def cost_of(config: RunConfig) -> Cost:
 
     An objective that looks at the values of its tensors cannot be counted without storage; it is counted with it.
     """
+    return _without_storage(_counted, config)
+
+
+def training_flops_per_token(config: RunConfig) -> int:
+    """Count `Cost.training_flops_per_token` alone, in about half the time."""
+    return _without_storage(_counted_training_flops, config)
+
+
+Counted = TypeVar("Counted")
+
+
+def _without_storage(count: Callable[[RunConfig], Counted], config: RunConfig) -> Counted:
     try:
         with FakeTensorMode(allow_non_fake_inputs=True):
-            return _counted(config)
+            return count(config)
     except (UserError, DataDependentOutputException, DynamicOutputShapeException):
-        return _counted(config)
+        return count(config)
 
 
-def _counted(config: RunConfig) -> Cost:
+def _built(config: RunConfig) -> tuple[Architecture, Objectives]:
     model = build_model(config)
     objectives = build_objectives(config, model.shape)
     objectives.prepare(Preparation(model, lambda: torch.ones(model.vocabulary, dtype=torch.int64), config.seed))
     _without_attention_dropout(model)
+    return model, objectives
+
+
+def _counted_training_flops(config: RunConfig) -> int:
+    model, objectives = _built(config)
+    return _training_flops(model, objectives, config.model.context) // config.model.context
+
+
+def _counted(config: RunConfig) -> Cost:
+    model, objectives = _built(config)
     inference = parameter_count(model)
     training_only = parameter_count(objectives)
     total = inference + training_only

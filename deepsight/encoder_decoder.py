@@ -8,9 +8,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from deepsight.architecture import Hidden
+from deepsight.blocks import DecoderBlock
 from deepsight.config import ModelConfig
 from deepsight.errors import UserError
-from deepsight.layers import DecoderBlock, Embedding, LayerCache, Norm, Places
+from deepsight.layers import Embedding, LayerCache, Norm, Places
 from deepsight.model import CausalEncoderDecoder
 from deepsight.plug_ins import architectures
 from deepsight.registry import Spec

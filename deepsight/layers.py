@@ -1,9 +1,8 @@
-"""The parts of a pre-norm transformer without biases; shared by DeepSight and the baseline."""
+"""What the blocks of a pre-norm transformer without biases are made of; shared by all architectures."""
 
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
@@ -32,11 +31,21 @@ class Linear(nn.Linear):
         super().__init__(inputs, outputs, bias=False)
         self.initial_std = std
 
+    def reset_parameters(self) -> None:
+        """Fill the weights as torch does; on `meta` there is nothing to fill, and to try takes half of building."""
+        if not self.weight.is_meta:
+            super().reset_parameters()
+
 
 class Embedding(nn.Embedding):
     """A table of vectors that knows its initial standard deviation."""
 
     initial_std = INITIAL_STD
+
+    def reset_parameters(self) -> None:
+        """Fill the table as torch does, if it has storage."""
+        if not self.weight.is_meta:
+            super().reset_parameters()
 
 
 class Norm(nn.LayerNorm):
@@ -246,89 +255,3 @@ class CrossAttention(Attention):
         query = self.query(hidden).unflatten(-1, (self.heads, -1))
         key, value = self.key_value(encoded).unflatten(-1, (2, self.heads, -1)).unbind(dim=-3)
         return self.mixed(query, key, value, cache, standing(cache) if start is None else start)
-
-
-class FeedForward(nn.Module):
-    """Two linear maps with an exact GELU between them, four times as wide inside."""
-
-    def __init__(self, width: int, dropout: float, output_std: float) -> None:
-        super().__init__()
-        self.expand = Linear(width, 4 * width)
-        self.output = Linear(4 * width, width, output_std)
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, hidden: Hidden) -> Hidden:
-        """Transform each position by itself."""
-        output: Tensor = self.dropout(self.output(F.gelu(self.expand(hidden))))
-        return output
-
-
-class Block(nn.Module):
-    """Pre-norm self-attention and feed-forward: a layer of the encoder and of the baseline."""
-
-    def __init__(
-        self, width: int, heads: int, dropout: float, output_std: float, rotary: bool = False, causal: bool = True
-    ) -> None:
-        super().__init__()
-        self.attention_norm = Norm(width)
-        self.attention = SelfAttention(width, heads, dropout, output_std, rotary, causal)
-        self.feed_forward_norm = Norm(width)
-        self.feed_forward = FeedForward(width, dropout, output_std)
-
-    def forward(self, hidden: Hidden, cache: LayerCache | None = None) -> Hidden:
-        """Add what attention and feed-forward find to the residual stream."""
-        hidden = hidden + self.attention(self.attention_norm(hidden), cache)
-        output: Tensor = hidden + self.feed_forward(self.feed_forward_norm(hidden))
-        return output
-
-
-class DecoderBlock(nn.Module):
-    """Pre-norm causal self-attention, cross-attention on the encoder output, and feed-forward."""
-
-    def __init__(
-        self,
-        width: int,
-        heads: int,
-        cross_heads: int,
-        dropout: float,
-        output_std: float,
-        rotary: bool = False,
-        causal_cross: bool = True,
-    ) -> None:
-        super().__init__()
-        self.attention_norm = Norm(width)
-        self.attention = SelfAttention(width, heads, dropout, output_std, rotary)
-        self.cross_attention_norm = Norm(width)
-        self.encoder_norm = Norm(width)
-        self.cross_attention = CrossAttention(width, cross_heads, dropout, output_std, rotary, causal_cross)
-        self.feed_forward_norm = Norm(width)
-        self.feed_forward = FeedForward(width, dropout, output_std)
-
-    def forward(
-        self,
-        hidden: Hidden,
-        encoded: Encoded,
-        cache: LayerCache | None = None,
-        cross_cache: LayerCache | None = None,
-    ) -> Hidden:
-        """Add what the two attentions and the feed-forward find to the residual stream."""
-        hidden = self.with_self_attention(hidden, cache)
-        return self.with_feed_forward(self.with_cross_attention(hidden, encoded, cross_cache))
-
-    def with_self_attention(self, hidden: Hidden, cache: LayerCache | None) -> Hidden:
-        """Add what self-attention finds."""
-        output: Tensor = hidden + self.attention(self.attention_norm(hidden), cache)
-        return output
-
-    def with_cross_attention(
-        self, hidden: Hidden, encoded: Encoded, cache: LayerCache | None, start: Places | None = None
-    ) -> Hidden:
-        """Add what cross-attention finds in the encoder output; `start` is that of `CrossAttention`."""
-        query = self.cross_attention_norm(hidden)
-        output: Tensor = hidden + self.cross_attention(query, self.encoder_norm(encoded), cache, start)
-        return output
-
-    def with_feed_forward(self, hidden: Hidden) -> Hidden:
-        """Add what the feed-forward finds."""
-        output: Tensor = hidden + self.feed_forward(self.feed_forward_norm(hidden))
-        return output

@@ -5,9 +5,10 @@ from __future__ import annotations
 from torch import nn
 
 from deepsight.architecture import Architecture, Hidden, States
+from deepsight.blocks import Block, DecoderBlock
 from deepsight.config import ModelConfig
 from deepsight.errors import UserError
-from deepsight.layers import Block, DecoderBlock, LayerCache, Linear, Norm, Places, residual_std, standing
+from deepsight.layers import LayerCache, Linear, Norm, Places, residual_std, standing
 from deepsight.plug_ins import architectures
 
 
@@ -33,10 +34,13 @@ class CausalEncoderDecoder(Architecture):
         width, heads, dropout, rotary = config.width, config.heads, config.dropout, config.positions == "rotary"
         # The original scales by the encoder's depth alone, in the decoder too.
         std = residual_std(encoder_layers)
-        self.encoder = nn.ModuleList(Block(width, heads, dropout, std, rotary) for _ in range(encoder_layers))
+        inner = config.feed_forward
+        self.encoder = nn.ModuleList(
+            Block(width, heads, dropout, std, rotary, feed_forward=inner) for _ in range(encoder_layers)
+        )
         self.bridge = Linear(width, width)
         self.decoder = nn.ModuleList(
-            decoder_block(width, heads, config.cross_heads or heads, dropout, std, rotary)
+            decoder_block(width, heads, config.cross_heads or heads, dropout, std, rotary, feed_forward=inner)
             for _ in range(decoder_layers)
         )
         self.final_norm = Norm(width)

@@ -11,7 +11,8 @@ from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 
-from deepsight.layers import Block, Embedding, Linear, Norm, residual_std
+from deepsight.blocks import Block
+from deepsight.layers import Embedding, Linear, Norm, residual_std
 from deepsight.objective import Objective
 from deepsight.plug_ins import objectives
 from deepsight.trace import IGNORED, Place, Shape, Trace

@@ -7,7 +7,8 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from deepsight.layers import Block, LayerCache, Linear, Norm, residual_std
+from deepsight.blocks import Block
+from deepsight.layers import LayerCache, Linear, Norm, residual_std
 from deepsight.trace import Shape
 
 Hidden = Float[Tensor, "batch time width"]

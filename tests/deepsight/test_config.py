@@ -92,6 +92,8 @@ def test_several_objectives() -> None:
         ({"model__layers": [3]}, "model.layers: deepsight needs [encoder, decoder] layers, each at least 1, not [3]"),
         ({"model__layers": [0, 2]}, "model.layers: deepsight needs [encoder, decoder] layers"),
         ({"model__layers": [1, "x"]}, 'model.layers.1: this should be a valid integer, not "x"'),
+        ({"model__feed_forward": 0}, "model.feed_forward: this should be greater than or equal to 1, not 0"),
+        ({"model__feedforward": 9}, "model: unknown key 'feedforward'; did you mean 'feed_forward'?"),
         ({"model__dropout": 1.0}, "model.dropout: this should be less than 1, not 1.0"),
         ({"data__tokenizer": "gpt3"}, "data.tokenizer: unknown tokenizer 'gpt3'"),
         ({"data__corpus": "pydoc"}, "data.corpus: unknown corpus 'pydoc'; did you mean 'pydocs'? known: datasets, f"),
@@ -173,6 +175,7 @@ OTHER_VALUES: dict[str, Any] = {
     "model.cross_heads": 4,
     "model.context": 17,
     "model.dropout": 0.1,
+    "model.feed_forward": 40,
     "model.positions": "rotary",
     "data.corpus": {"name": "files", "path": "another"},
     "data.tokenizer": "gpt2",
@@ -238,6 +241,10 @@ def test_two_ways_of_writing_one_run_have_one_identity() -> None:
     )
     long = run_config(merged(BASE, {"objective": [PUBLISHED], "model.dropout": 0.0}))
     assert short.identity("x", {}) == long.identity("x", {})
+    usual, own = config(model__feed_forward=4 * 16), config(model__feed_forward=None)
+    assert usual == own == config()
+    assert (usual.model.feed_forward, usual.model.feed_forward_width) == (None, 64)
+    assert config(model__feed_forward=40).model.feed_forward_width == 40
 
 
 def test_the_identity_does_not_drift() -> None:

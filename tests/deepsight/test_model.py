@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -11,11 +12,12 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from deepsight.architecture import Architecture
+from deepsight.blocks import FeedForward
 from deepsight.building import build_model, build_objectives, weight_digests
 from deepsight.counting import parameter_count
 from deepsight.errors import UserError
 from deepsight.initialisation import initialise
-from deepsight.layers import CrossAttention, FeedForward, SelfAttention, TokenAndPosition
+from deepsight.layers import CrossAttention, SelfAttention, TokenAndPosition
 from deepsight.presets import load_run
 from tests.models import (
     ARCHITECTURES,
@@ -106,6 +108,35 @@ def test_counts_by_hand(encoder: int, decoder: int, heads: int, per_head: int) -
     assert parameter_count(deepsight) == (embeddings + (encoder + decoder) * block + decoder * cross + width**2 + width)
     baseline = small_model("baseline", layers=[encoder, decoder], **shape)
     assert parameter_count(baseline) == embeddings + (encoder + decoder) * block + width
+
+
+@pytest.mark.parametrize("architecture", EVERY_ARCHITECTURE)
+def test_feed_forward_changes_the_feed_forward_layers_alone(architecture: str) -> None:
+    inner = 23
+    plain, other = (small_model(architecture, layers=[2, 1], feed_forward=value) for value in (None, inner))
+    before, after = ({name: tuple(w.shape) for name, w in model.named_parameters()} for model in (plain, other))
+    assert before.keys() == after.keys()
+    assert {name for name in before if before[name] != after[name]} == {n for n in before if ".feed_forward." in n}
+    shapes = {name: shape for name, shape in after.items() if ".feed_forward." in name}
+    assert len(shapes) == 2 * 3
+    assert {shape for name, shape in shapes.items() if name.endswith("expand.weight")} == {(inner, 16)}
+    assert {shape for name, shape in shapes.items() if name.endswith("output.weight")} == {(16, inner)}
+    same = weight_digests(plain).items() & weight_digests(other).items()
+    assert {name for name, _ in same} == before.keys() - shapes.keys()
+    assert parameter_count(plain) - parameter_count(other) == 3 * 2 * 16 * (64 - inner)
+
+
+@given(width=st.integers(1, 6), inner=st.none() | st.integers(1, 9))
+def test_a_feed_forward_is_two_maps_with_a_gelu_between(width: int, inner: int | None) -> None:
+    layer = FeedForward(width, 0.0, 1.0, inner).double()
+    hidden = torch.randn(1, 3, width, dtype=torch.float64)
+    expand, output = layer.expand.weight.tolist(), layer.output.weight.tolist()
+    assert len(expand) == (inner or 4 * width)
+    for state, found in zip(hidden[0].tolist(), layer(hidden)[0].tolist(), strict=True):
+        inside = [sum(weight * x for weight, x in zip(row, state, strict=True)) for row in expand]
+        gelu = [x * (1 + math.erf(x / math.sqrt(2))) / 2 for x in inside]
+        expected = [sum(weight * x for weight, x in zip(row, gelu, strict=True)) for row in output]
+        assert found == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize("architecture", EVERY_ARCHITECTURE)
