@@ -16,13 +16,33 @@ from deepsight.files import read_json, write_text
 PLAN_FILE = "plan.json"
 
 
+class Candidate(BaseModel):
+    """One point of the grid that an arm's tuned values are chosen from.
+
+    Attributes:
+        settings: dotted key → value.
+        trials: seed → trial id; these seeds are not used to compare.
+        chosen: whether the arm took these values; False for all candidates until each has ended.
+
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    settings: dict[str, Any]
+    trials: dict[int, str]
+    chosen: bool = False
+
+
 class StoredArm(BaseModel):
     """One setting of the factors, with its trials.
 
     Attributes:
         name: unique in the study.
         settings: what this arm changes in the base, by dotted key, as written in the study.
-        trials: seed → trial id (64 hexadecimal digits); two arms that mean the same run share ids.
+        trials: seed → trial id (64 hexadecimal digits); two arms that mean the same run share ids. Empty until the
+            arm's tuned values are known.
+        group: of the study's named groups, the one that this arm comes from; None for one outside them.
+        control: whether this is the A/A arm: the reference with something inert added.
+        candidates: the grid that tuned values are chosen from, empty where nothing is tuned.
         inference_parameters: what runs when the model predicts, positions included.
         training_parameters: the objectives' own, dropped after training.
         flops_per_token: training FLOPs (forward and backward) for one token.
@@ -35,6 +55,9 @@ class StoredArm(BaseModel):
     name: str
     settings: dict[str, Any]
     trials: dict[int, str]
+    group: str | None = None
+    control: bool = False
+    candidates: list[Candidate] = []
     inference_parameters: int
     training_parameters: int
     flops_per_token: int

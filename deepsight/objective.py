@@ -44,11 +44,14 @@ class Objective(nn.Module):
 
     `coefficient` is its weight when a run does not say.
 
+    `inert` says that it shall move nothing, as the control of a comparison: then its loss is zero, without a gradient.
+
     `lookahead` is how many tokens past the window its targets need; they come as ``trace.later``.
     """
 
     attach: ClassVar[Place | None] = "decoder"
     coefficient: ClassVar[float] = 1.0
+    inert: ClassVar[bool] = False
     lookahead: int = 0
 
     @abstractmethod

@@ -50,10 +50,16 @@ def check_loss(spec: object) -> None:
 
 
 def check_gradients(spec: object) -> None:
-    """Gradients are finite and reach the state at the place where it attaches, for every place, and every parameter."""
+    """Gradients are finite and reach the state at the place where it attaches, for every place, and every parameter.
+
+    An objective that says it is inert must send none instead.
+    """
     for system in systems_for(spec):
         for place in _places(spec, system):
             subject = Subject(spec, system, attach=place)
+            if getattr(subject.objectives.parts[subject.label], "inert", False):
+                _sends_none(subject)
+                continue
             if not _reaches(subject, place):
                 # A head that starts at zero lets nothing through until it has moved.
                 subject.train(3)
@@ -157,6 +163,13 @@ def _reaches(subject: Subject, place: Place | None) -> bool:
     leaf = seam.trace.at(place)
     at = next(position for position, known in enumerate(seam.leaves) if known is leaf)
     return at in found and bool(found[at].any())
+
+
+def _sends_none(subject: Subject) -> None:
+    loss = subject.said()["loss"]
+    if loss.requires_grad or loss != 0:
+        has = "has a gradient" if loss.requires_grad else f"is {float(loss):.6g}"
+        raise subject.broken(f"says that it is inert, and its loss {has}: it must be zero, without a gradient")
 
 
 def _finite(subject: Subject, said: dict[str, Tensor], what: str) -> None:

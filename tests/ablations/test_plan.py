@@ -1,25 +1,33 @@
-"""What a study's factors and arms make, which runs are the same, and how arms are matched."""
+"""What a study's factors and arms make, which runs are the same, and what arms are matched to."""
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import Tensor
 
-from ablations.matching import matched
+from ablations.costs import known_cost
+from ablations.plan import plan_study
+from ablations.study import read_study
 from deepsight.config import RunConfig, run_config
+from deepsight.counting import cost_of
 from deepsight.data.batches import ValidationWindows
 from deepsight.errors import UserError
 from deepsight.loss import next_token_loss
 from deepsight.trace import IGNORED, Trace
 from deepsight.training.loop import Trainer
 from reports.tables import configuration_differences
+from tests.ablations.quick import plan_quickly
 from tests.ablations.studies import planned, study_data, write_study
 from tests.runs import corpus_of, run_data, write_text
+
+
+@pytest.fixture(autouse=True)
+def _quick_plans(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan_quickly(monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -282,33 +290,99 @@ def test_a_changed_text_is_another_run(tmp_path: Path) -> None:
     assert not before & {trial.id for trial in planned(file).trials}
 
 
-def parameters(config: RunConfig) -> int:
-    """Written out: embeddings, positions, final norm, and 12 w² + 2 w a layer (16 w² + 4 w, and a bridge of w²)."""
-    model, vocabulary = config.model, config.data.vocabulary
-    width = model.width
-    count = (vocabulary + model.context + 1) * width
-    if isinstance(model.layers, int):
-        return count + model.layers * (12 * width**2 + 2 * width)
-    encoder, decoder = model.layers
-    return count + encoder * (12 * width**2 + 2 * width) + width**2 + decoder * (16 * width**2 + 4 * width)
+def test_the_reference_is_matched_to_the_base_and_the_others_to_the_reference(text: Path, tmp_path: Path) -> None:
+    """The reference is twice as wide as the base, so that an arm matched to the wrong one is told."""
+    wide = {"model": {"width": 32, "heads": 4}, "objective": "none"}
+    baseline = {"model": {"architecture": "baseline", "match": "parameters"}, "objective": "none"}
+    data = study_data(text) | {"arms": {"small": baseline, "wide": wide}}
+    to_wide = planned(write_study(tmp_path / "study.yaml", data | {"reference": "wide"})).study
+    to_base = planned(write_study(tmp_path / "study.yaml", data | {"reference": "small"})).study
+    base = to_base.arm("wide").inference_parameters
+    assert to_wide.arm("small").inference_parameters == pytest.approx(base, rel=0.01)
+    assert f"of 'wide': {to_wide.arm('small').inference_parameters:,} (" in to_wide.arm("small").notes[0]
+    assert to_wide.arm("wide").notes == []
+    plain = planned(write_study(tmp_path / "study.yaml", study_data(text))).study.arm("plain").inference_parameters
+    assert to_base.arm("small").inference_parameters == pytest.approx(plain, rel=0.01) != pytest.approx(base, rel=0.3)
+    assert "of 'base': " in to_base.arm("small").notes[0]
+    assert to_base.arm("small").settings["model.match"] == "parameters"
 
 
-@given(
-    width=st.integers(2, 12).map(lambda heads: 8 * heads),
-    layers=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+def test_budgets_are_matched_to_the_reference_after_the_model_is(text: Path, tmp_path: Path) -> None:
+    measured: list[RunConfig] = []
+
+    def seconds(config: RunConfig) -> float:
+        measured.append(config)
+        return 1e-3 * config.model.width
+
+    tiny = {"by": "parameters", "solve": "width", "within": 0.2}
+    arms = {
+        "plain": {"objective": "none", "training.steps": 30},
+        "tokens": {"training": {"batch_size": 2, "match": "tokens"}},
+        "time": {"model": {"layers": [2, 2], "match": tiny}, "training.match": "time"},
+        "same": {"training.match": "none", "model.match": "none"},
+    }
+    file = write_study(tmp_path / "study.yaml", study_data(text) | {"arms": arms})
+    study = plan_study(read_study(file), file, "", seconds_per_token=seconds).study
+    assert study.arm("tokens").config["training"]["steps"] == 60
+    solved = study.arm("time").config
+    assert solved["model"]["width"] < 16
+    assert solved["training"]["steps"] == round(30 * 16 / solved["model"]["width"])
+    assert {config.model.width for config in measured} == {16, solved["model"]["width"]}
+    starts = [note.partition(", solved to match ")[0] for note in study.arm("time").notes]
+    assert starts[0].startswith(f"width {solved['model']['width']} with ")
+    assert starts[1] == f"{solved['training']['steps']} steps"
+    assert study.arm("time").settings["model.match"] == tiny
+    assert study.arm("same").config["training"]["steps"] == 12
+
+
+@pytest.mark.parametrize(
+    ("arm", "said"),
+    [
+        ({"training": {"match": "tokns"}}, "arms.x.training.match: unknown value 'tokns'; did you mean 'tokens'?"),
+        ({"training": {"match": "tokens", "steps": 5}}, "arms.x.training.steps: match solves the steps: leave it out"),
+        ({"training.match": ["tokens"]}, r"arms.x.training.match: unknown value \['tokens'\]"),
+        ({"model.match": {"by": "flop"}}, "arms.x.model.match.by: unknown value 'flop'; did you mean 'flops'?"),
+        (
+            {"model": {"feed_forward": 9, "match": {"by": "parameters", "solve": "feed_forward"}}},
+            "arms.x.model.feed_forward: match solves the feed-forward: leave it out here",
+        ),
+        (
+            {"model": {"layers": [9, 9], "match": {"by": "parameters", "solve": "feed_forward"}}},
+            "arms.x.model.match: nothing",
+        ),
+    ],
 )
-def test_a_matched_baseline_is_the_nearest_feasible(width: int, layers: tuple[int, int]) -> None:
-    base = run_config(run_data(Path(), model__width=width, model__heads=width // 8, model__layers=list(layers)))
-    wanted = run_config(run_data(Path(), model__architecture="baseline", model__layers=list(layers), objective="none"))
-    match = matched(wanted, base)
-    found = wanted.model_copy(update={"model": match.model})
-    assert match.parameters == parameters(found)
-    assert match.target == parameters(base)
-    assert match.model.width % match.model.heads == 0
-    assert 6 <= match.model.width / match.model.heads <= 8 * 4 / 3
-    # Nothing one or two steps further, with any allowed number of heads, comes nearer.
-    for other in range(max(1, match.model.width - 8), match.model.width + 9):
-        if any(other % heads == 0 and 6 <= other / heads <= 8 * 4 / 3 for heads in range(1, other + 1)):
-            model = match.model.model_copy(update={"width": other, "heads": 1})
-            count = parameters(wanted.model_copy(update={"model": model}))
-            assert abs(count - match.target) >= abs(match.parameters - match.target)
+def test_a_match_that_cannot_be_is_one_sentence(text: Path, tmp_path: Path, arm: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        planned(write_study(tmp_path / "study.yaml", study_data(text, arms__x=arm)))
+
+
+def test_what_an_arm_costs_is_counted_from_its_own_run(text: Path, tmp_path: Path) -> None:
+    """Also where another arm has the same shape, and where a run of that shape was counted before."""
+    data = study_data(text) | {"arms": {"plain": {"objective": "none"}, "faster": {"objective": "none"}, "future": {}}}
+    data["arms"]["faster"]["training.learning_rate"] = 0.5
+    data["base"]["objective"]["predictor"] = "linear"
+    file = write_study(tmp_path / "study.yaml", data)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ablations.assembling.known_cost", known_cost)
+        plans = [planned(file), planned(file)]
+    for plan in plans:
+        configs = {trial.arm: trial.config for trial in plan.trials}
+        assert plan.costs == {name: cost_of(configs[name]) for name in ("plain", "faster", "future")}
+        assert plan.study.arm("future").training_parameters == plan.costs["future"].training_only > 16 * 16
+        assert plan.study.arm("future").flops_per_token == plan.costs["future"].training_flops_per_token
+    assert plans[0].costs["future"] != plans[0].costs["plain"] == plans[0].costs["faster"]
+
+
+def test_a_study_of_too_many_trials_is_refused_before_any_is_made(text: Path, tmp_path: Path) -> None:
+    factors = {"objective.n": list(range(1, 150)), "training.steps": list(range(1, 150))}
+    with pytest.raises(UserError, match=r"study\.yaml: factors: the factors make 22,201 cells; the most are 10,000"):
+        planned(write_study(tmp_path / "study.yaml", study_data(text, factors=factors)))
+    factors = {"training.steps": list(range(1, 1000))}
+    data = study_data(text, factors=factors, seeds=1000) | {"arms": {}}
+    with pytest.raises(UserError, match=r"a study of 999,000 trials is too large; the most are 100,000"):
+        planned(write_study(tmp_path / "study.yaml", data | {"reference": "steps=1"}))
+    with pytest.raises(
+        UserError, match=r"there is no arm 'steps=1000'; of 999 the nearest are steps=100, [^,]*, [^,]*$"
+    ):
+        planned(write_study(tmp_path / "study.yaml", data | {"reference": "steps=1000"}))

@@ -1,5 +1,6 @@
 """A study file becomes a plan, or one sentence that names file, key and the nearest valid thing."""
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,14 @@ import pytest
 from ablations.study import built_in_names, read_study, study_file
 from deepsight.errors import UserError
 from deepsight.plug_ins import objectives
+from tests.ablations.quick import plan_quickly
 from tests.ablations.studies import planned, study_data, write_study
 from tests.runs import write_text
+
+
+@pytest.fixture(autouse=True)
+def _quick_plans(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan_quickly(monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +39,7 @@ def refusal(folder: Path, data: dict[str, Any]) -> str:
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"sedes": 3}, "unknown key 'sedes'; did you mean 'seeds'? known: arms, base, design"),
+        ({"sedes": 3}, "unknown key 'sedes'; did you mean 'seeds'? known: arms, base, control, "),
         ({"name": "a/b"}, "name: "),
         ({"reference": "plian"}, "reference: there is no arm 'plian'; did you mean 'plain'? known: future, plain"),
         (
@@ -68,6 +75,9 @@ def refusal(folder: Path, data: dict[str, Any]) -> str:
         ({"arms__x": {"model": {"match": "params"}}}, "arms.x.model.match: unknown value 'params'; did you mean"),
         ({"factors": {"objective.m": [1, 2]}}, "factors.objective: unknown key 'm'"),
         ({"factors": {"objective.n": []}}, "factors.objective.n: "),
+        ({"seeds": 10**9}, "seeds: a study has at most 1,000 seeds"),
+        ({"tuning_seeds": 2}, "tuning_seeds: there is nothing to tune: the key 'tune' is missing"),
+        ({"control": "yes"}, "control: "),
     ],
 )
 def test_what_is_wrong_is_one_sentence(text: Path, tmp_path: Path, changes: dict[str, Any], expected: str) -> None:
@@ -77,7 +87,7 @@ def test_what_is_wrong_is_one_sentence(text: Path, tmp_path: Path, changes: dict
 def test_a_study_of_nothing_is_refused(text: Path, tmp_path: Path) -> None:
     data = study_data(text)
     data["arms"] = {}
-    assert refusal(tmp_path, data) == "a study needs factors or arms"
+    assert refusal(tmp_path, data) == "a study needs factors, arms or groups"
 
 
 def test_a_solved_width_may_not_be_given_too(text: Path, tmp_path: Path) -> None:
@@ -85,6 +95,71 @@ def test_a_solved_width_may_not_be_given_too(text: Path, tmp_path: Path) -> None
     assert refusal(tmp_path, study_data(text, arms__x=arm)) == (
         "arms.x.model.width: match solves the width: leave it out here"
     )
+
+
+NAMES = {
+    "a line\nand another": r"'a line\nand another'",
+    "\x1b[31mred": r"'\x1b[31mred'",
+    "turned \u202eround": r"'turned \u202eround'",
+    "x" * 201: f"'{'x' * 60}…'",
+    " ": "' '",
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("place", ["title", "arms", "groups", "groups.g.arms", "factors"])
+def test_a_name_is_printable_text_in_one_line(text: Path, tmp_path: Path, name: str, place: str) -> None:
+    data = study_data(text)
+    what, where = "an arm's name", place
+    match place:
+        case "title":
+            data["title"], what = name, "a study's title"
+        case "arms":
+            data["arms"][name] = {}
+        case "groups":
+            data["groups"], what = {name: {"arms": {"x": {}}}}, "a group's name"
+        case "groups.g.arms":
+            data["groups"] = {"g": {"arms": {name: {}}}}
+        case "factors":
+            data["factors"] = {"objective": [name]}
+    said = refusal(tmp_path, data)
+    keys = f"the key {NAMES[name]} has characters that cannot be printed"
+    if place == "factors":
+        assert said.startswith("factors: an arm's name must be printable" if name.strip() else "factors.objective: ")
+    elif place == "title" or name.isprintable():
+        expected = f"must be printable text in one line, of at most 200 characters, not {NAMES[name]}"
+        assert said == f"{where}: {what} {expected}"
+    else:
+        assert said == keys
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("on: 3\n", "the key True is no text; if a word is meant, put it in quotes"),
+        ("2020-01-01: 3\n", "the key datetime.date(2020, 1, 1) is no text; if a word is meant, put it in quotes"),
+        ("base: &a {x: *a}\n", "this is nested too deeply for a study: more than 40 levels"),
+        ('title: "\\ud800"\n', r"the text '\ud800' cannot be written to a file: it holds half a character"),
+        (
+            "a: &a [1,1,1,1,1,1,1,1,1,1]\n"
+            + "".join(
+                f"{after}: &{after} [{', '.join([f'*{one}'] * 10)}]\n" for one, after in itertools.pairwise("abcdefghi")
+            ),
+            "this is too much for a study: more than 100,000 values",
+        ),
+    ],
+)
+def test_a_file_that_no_study_can_be_is_one_sentence(tmp_path: Path, content: str, expected: str) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text(content, encoding="utf-8")
+    with pytest.raises(UserError) as caught:
+        read_study(file)
+    assert str(caught.value) == f"{file}: {expected}"
+
+
+def test_a_number_may_name_an_arm(text: Path, tmp_path: Path) -> None:
+    plan = planned(write_study(tmp_path / "study.yaml", study_data(text) | {"arms": {3: None}, "reference": "3"}))
+    assert [arm.name for arm in plan.study.arms] == ["3"]
 
 
 @pytest.mark.parametrize(
@@ -122,4 +197,6 @@ def test_built_in_studies_can_be_planned(name: str) -> None:
 def test_the_studies_of_all_objectives_leave_none_out(name: str) -> None:
     study = read_study(study_file(name))
     written = [changes.get("objective", study.base["objective"]) for changes in study.arms.values()]
-    assert {spec if isinstance(spec, str) else spec["name"] for spec in written} == {"none", *objectives.names()}
+    assert {spec if isinstance(spec, str) else spec["name"] for spec in written} == {"none", *objectives.names()} - {
+        "inert"
+    }
