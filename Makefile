@@ -2,13 +2,17 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo test torture lint clean
 
 demo: .venv/installed
 	$(BIN)/deepsight ablate demo --out runs/demo
 
 test: .venv/installed-dev lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+# The tests of what may go wrong, for longer: 100 kills instead of five, and so on. About half an hour.
+torture: .venv/installed-dev
+	DEEPSIGHT_TORTURE=1 $(BIN)/python -m pytest tests/faults
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from typing import Any
 
 from rich.console import Console, Group
@@ -13,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ablations.plan import Plan, Trial
+from deepsight.terminal import printable
 
 
 class StudyDisplay:
@@ -27,15 +29,22 @@ class StudyDisplay:
 
     def __init__(self, plan: Plan, done: set[str], console: Console) -> None:
         self.console = console
-        self.total = len(plan.trials)
-        self.done, self.failures = len(done), 0
-        self._work = {trial.id: _work(plan, trial) for trial in plan.trials if trial.id not in done}
+        self.total = 0
+        self.done, self.failures = 0, 0
+        self._work: dict[str, float] = {}
         self._finished_work = 0.0
         self._running: dict[str, tuple[Trial, dict[str, Any]]] = {}
         self._started = time.monotonic()
         self._bar = Progress(TextColumn("trials"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
-        self._task = self._bar.add_task("trials", total=self.total, completed=self.done, note="")
-        self._live = Live(self._view(), console=console, refresh_per_second=4, transient=True)
+        self._task = self._bar.add_task("trials", total=None, note="")
+        self._live = Live(Group(), console=console, refresh_per_second=4, transient=True)
+        self.extend(plan, done)
+
+    def extend(self, plan: Plan, done: Collection[str]) -> None:
+        """Take note of a plan's trials, those that are done, and those that became known since the last call."""
+        self.total, self.done = len(plan.trials), len(done)
+        missing = (trial for trial in plan.trials if trial.id not in done)
+        self._work |= {trial.id: _work(plan, trial) for trial in missing if trial.id not in self._work}
 
     def __enter__(self) -> StudyDisplay:
         if self.console.is_terminal:
@@ -63,10 +72,15 @@ class StudyDisplay:
         said = f"validation loss {loss:.4f}" if loss is not None else "done"
         self._ended(trial, f"{self._count()} {escape(_name(trial))}: {said}, {row.get('seconds', 0):.1f} s")
 
-    def failed(self, trial: Trial, kind: str, message: str) -> None:
+    def failed(self, trial: Trial, kind: str, message: str, *, again: bool) -> None:
         """Report a failure at once."""
+        said = f"{escape(_name(trial))}: {kind}: {escape(printable(message))}"
+        if again:
+            self._running.pop(trial.id, None)
+            self.console.print(f"[bold yellow]once more[/] {said}", highlight=False, soft_wrap=True)
+            return
         self.failures += 1
-        self._ended(trial, f"[bold red]failed[/] {escape(_name(trial))}: {kind}: {escape(message)}")
+        self._ended(trial, f"[bold red]failed[/] {said}")
 
     def waiting(self) -> None:
         """Refresh what is shown."""
@@ -83,7 +97,7 @@ class StudyDisplay:
 
     def _view(self) -> Group:
         failed = f", {self.failures} failed" if self.failures else ""
-        self._bar.update(self._task, completed=self.done, note=f"{self._time_left()}{failed}")
+        self._bar.update(self._task, total=self.total, completed=self.done, note=f"{self._time_left()}{failed}")
         table = Table.grid(padding=(0, 2))
         for trial, row in self._running.values():
             steps = trial.config.training.steps
@@ -119,7 +133,8 @@ def duration(seconds: float) -> str:
 
 
 def _name(trial: Trial) -> str:
-    return f"{trial.arm} (seed {trial.config.seed})"
+    tried = f", trying {trial.candidate}" if trial.candidate else ""
+    return printable(f"{trial.arm} (seed {trial.config.seed}{tried})")
 
 
 def _work(plan: Plan, trial: Trial) -> float:

@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from ablations.attempts import read_history, result_of, status_of
 from ablations.stored import StoredStudy, read_plan, trial_folder
 from deepsight.merging import with_dotted_keys
 from deepsight.training.metrics import read_metrics
-from deepsight.training.names import FAILURE_FILE, LOCK_FILE, METRICS_FILE, RESULT_FILE
+from deepsight.training.names import INITIAL_WEIGHTS_FILE, METRICS_FILE
 
 LOSSES = ("train_loss", "validation_loss", "bits_per_byte")
 SIZES = ("inference_parameters", "training_parameters", "flops_per_token")
 EFFORT = ("tokens", "seconds", "peak_memory")
 DIGESTS = ("initial_digest", "batch_digest")
-STATE = ("status", "failure", "failure_message")
+STATE = ("status", "attempts", "failure", "failure_message")
 
 
 def load(folder: str | Path) -> pd.DataFrame:
     """Return one row for each arm and trial of a study.
 
-    Columns: `trial` (id), `arm`, `seed`, `status` (done, running, failed, pending), `failure` and `failure_message`,
-    `train_loss` (next-token, mean over the steps since the last evaluation), `validation_loss` (nats per token),
-    `bits_per_byte`, `parameters` (those that run at inference; also as `inference_parameters`), `training_parameters`,
-    `flops_per_token`, `tokens`, `seconds`, `peak_memory` (bytes), `initial_digest`, `batch_digest`, and every
+    Columns: `trial` (id), `arm`, `seed`, `status` (done, running, failed, pending), `attempts` (their number),
+    `failure` (the way to end) and `failure_message`, `train_loss` (next-token, mean over the steps since the last
+    evaluation), `validation_loss` (nats per token), `bits_per_byte`, `parameters` (those that run at inference; also as
+    `inference_parameters`), `training_parameters`, `flops_per_token`, `tokens`, `seconds`, `peak_memory` (bytes),
+    `step` (the last), `initial_digest`, `batch_digest`, `initial_weights` (parameter → ``shape:digest``), and every
     configuration key that differs between arms.
 
     Raises:
@@ -54,7 +55,8 @@ def load(folder: str | Path) -> pd.DataFrame:
                 }
             )
     frame = pd.DataFrame(rows)
-    first = ["trial", "arm", "seed", *STATE, *LOSSES, "parameters", *SIZES, *EFFORT, *DIGESTS]
+    measured = [*STATE, *LOSSES, "parameters", *SIZES, *EFFORT, "step", *DIGESTS, "initial_weights"]
+    first = ["trial", "arm", "seed", *measured]
     return frame.reindex(columns=[*first, *different])
 
 
@@ -107,15 +109,16 @@ def _component(value: Any) -> Any:
 
 
 def _state(folder: Path) -> dict[str, Any]:
-    result = _read(folder / RESULT_FILE)
+    history = read_history(folder)
+    status = status_of(folder, history)
+    known: dict[str, Any] = {"status": status, "attempts": len(history.attempts)}
+    result = result_of(folder)
     if result is not None:
-        return {"status": "done", **{key: result.get(key) for key in (*LOSSES, *EFFORT, *DIGESTS)}}
-    if _is_held(folder / LOCK_FILE):
-        return {"status": "running"}
-    failure = _read(folder / FAILURE_FILE)
-    if failure is not None:
-        return {"status": "failed", "failure": failure["kind"], "failure_message": failure["message"]}
-    return {"status": "pending"}
+        known |= {key: result.get(key) for key in (*LOSSES, *EFFORT, "step", *DIGESTS)}
+        known["initial_weights"] = _read(folder / INITIAL_WEIGHTS_FILE)
+    if status == "failed" and history.last is not None:
+        known |= {"failure": str(history.last.ending), "failure_message": history.last.message}
+    return known
 
 
 def _read(file: Path) -> Any:
@@ -123,14 +126,3 @@ def _read(file: Path) -> Any:
         return json.loads(file.read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError):
         return None
-
-
-def _is_held(file: Path) -> bool:
-    try:
-        with file.open("rb") as handle:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False

@@ -2,24 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from ablations.plan import Plan
-from ablations.stored import PLAN_FILE, read_plan, write_plan
-from ablations.supervisor import Supervisor, Watcher, is_done
+from ablations.attempts import Ending, read_history, record_retry, result_of
+from ablations.places import Need, Places
+from ablations.plan import Plan, Trial
+from ablations.stored import PLAN_FILE, StoredStudy, read_plan, trial_folder, write_plan
+from ablations.supervisor import Supervisor
+from ablations.trial_queue import Rules, Watcher
 from deepsight.config import RunConfig
 from deepsight.data.of_run import pack_for
 from deepsight.data.packed import PackedCorpus
 from deepsight.errors import UserError
-from deepsight.files import digest_of_json, write_text
+from deepsight.files import digest_of_json, remove_leftovers, write_text
+from deepsight.training.lock import LockedError, locked
 
 STUDY_FILE = "study.yaml"
+PLUGIN_FOLDER = "plugins"
+
+RETRIED = {
+    "failed": frozenset(Ending) - {Ending.DIVERGED},
+    "oom": frozenset({Ending.OUT_OF_MEMORY}),
+    "all": frozenset(Ending),
+}
+"""What `--retry` runs again; a divergence would only repeat itself, so it must be asked for."""
 
 
 def finished_trials(plan: Plan, folder: Path) -> set[str]:
     """Return the ids of the plan's trials that have a result in the folder."""
-    return {trial.id for trial in plan.trials if is_done(folder, trial.id)}
+    return {trial.id for trial in plan.trials if result_of(trial_folder(folder, trial.id)) is not None}
+
+
+def stored_study(folder: Path) -> StoredStudy | None:
+    """Return the plan that a folder holds, None where it holds none.
+
+    Raises:
+        UserError: it is damaged.
+
+    """
+    return read_plan(folder) if (folder / PLAN_FILE).is_file() else None
 
 
 def check_folder(plan: Plan, folder: Path) -> None:
@@ -29,36 +52,48 @@ def check_folder(plan: Plan, folder: Path) -> None:
         UserError: the folder is a file, holds another study, or holds things that are no study.
 
     """
-    if folder.is_dir() and (folder / PLAN_FILE).is_file():
-        held = read_plan(folder).name
-        if held != plan.study.name:
+    held = stored_study(folder)
+    if held is not None:
+        if held.name != plan.study.name:
             wanted = plan.study.name
-            raise UserError(f"{folder}: this folder holds the study {held!r}, not {wanted!r}; choose another --out")
+            raise UserError(
+                f"{folder}: this folder holds the study {held.name!r}, not {wanted!r}; choose another --out"
+            )
     elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder}: this is not empty and holds no study; choose another --out")
 
 
-def prepare_study(plan: Plan, file: Path, folder: Path) -> list[PackedCorpus]:
+def prepare_study(plan: Plan, file: Path, folder: Path, plugins: Iterable[Path] = ()) -> dict[str, PackedCorpus]:
     """Write what describes a study into its folder, and tokenise its corpora so that no trial has to.
 
     Args:
         plan: of the study.
         file: the study's, kept beside the trials.
         folder: where everything is written.
+        plugins: files that the trials load; kept too.
 
     Returns:
-        The distinct corpora of the trials.
+        `data_key` → the corpora of the trials.
 
     Raises:
-        UserError: the folder holds something else, or a corpus cannot be read.
+        UserError: the folder holds something else or cannot be written, or a corpus cannot be read.
 
     """
     check_folder(plan, folder)
     corpora = pack_corpora([trial.config for trial in plan.trials])
-    folder.mkdir(parents=True, exist_ok=True)
-    if file.resolve() != (folder / STUDY_FILE).resolve():
-        write_text(folder / STUDY_FILE, file.read_text(encoding="utf-8"))
-    write_plan(folder, plan.study)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for place in (folder, *(path for path in (folder / "report").rglob("*") if path.is_dir())):
+            remove_leftovers(place)
+        if file.resolve() != (folder / STUDY_FILE).resolve():
+            write_text(folder / STUDY_FILE, file.read_text(encoding="utf-8"))
+        for plugin in plugins:
+            kept = folder / PLUGIN_FOLDER / plugin.name
+            if plugin.resolve() != kept.resolve():
+                write_text(kept, plugin.read_text(encoding="utf-8"))
+        write_plan(folder, plan.study)
+    except OSError as error:
+        raise UserError(f"{folder}: a study cannot be written here: {error.strerror or error}") from None
     return corpora
 
 
@@ -66,27 +101,85 @@ def run_trials(
     plan: Plan,
     folder: Path,
     *,
-    workers: int,
-    plugins: list[Path],
+    places: Places,
+    plugins: Iterable[Path],
     watcher: Watcher,
+    rules: Rules | None = None,
+    need: Callable[[Trial], Need] = lambda trial: Need(),
     stop: Callable[[], bool] = lambda: False,
-) -> bool:
-    """Run the trials of a prepared study that have no result; return False where `stop` asked to end early.
+) -> str | None:
+    """Run the trials of a prepared study that are to run, on this machine; return why it ended early, None if not.
 
     Args:
         plan: of the study.
         folder: the study's.
-        workers: trials at a time.
+        places: where trials run, and how many at once.
         plugins: files every trial loads.
         watcher: told how it goes.
-        stop: asked a few times a second.
+        rules: for failures.
+        need: gives what a trial holds at its peak.
+        stop: asked a few times a second; "asked" is then the reason.
 
     """
-    absolute = [path.resolve() for path in plugins]
-    return Supervisor(folder, workers, absolute, watcher).run(plan.trials, stop)
+    absolute = tuple(path.resolve() for path in plugins)
+    supervisor = Supervisor(folder, places, absolute, watcher, rules or Rules(), need)
+    supervisor.run(plan.trials, stop)
+    return supervisor.stopped
 
 
-def pack_corpora(configs: list[RunConfig]) -> list[PackedCorpus]:
-    """Tokenise every distinct corpus of the runs once, so that no trial has to."""
-    distinct = {digest_of_json(config.data.model_dump(mode="json")): config.data for config in configs}
-    return [pack_for(data) for data in distinct.values()]
+def failed_trials(plan: Plan, folder: Path) -> dict[str, Ending]:
+    """Return trial → the way it ended, for the plan's trials that have failed."""
+    failed = {}
+    for trial in plan.trials:
+        place = trial_folder(folder, trial.id)
+        last = read_history(place).last
+        if last is not None and last.failed and last.recorded and last.ending and result_of(place) is None:
+            failed[trial.id] = last.ending
+    return failed
+
+
+def retry(plan: Plan, folder: Path, what: str) -> int:
+    """Have failed trials run again; return how many.
+
+    Args:
+        plan: of the study.
+        folder: the study's.
+        what: a key of `RETRIED`.
+
+    """
+    count = 0
+    for trial, ending in failed_trials(plan, folder).items():
+        place = trial_folder(folder, trial)
+        try:
+            with locked(place):
+                if ending in RETRIED[what]:
+                    record_retry(place)
+                    count += 1
+        except LockedError:
+            continue
+    return count
+
+
+def pack_corpora(configs: list[RunConfig]) -> dict[str, PackedCorpus]:
+    """Tokenise every distinct corpus of the runs once, so that no trial has to; return `data_key` → corpus."""
+    return {key: pack_for(data) for key, data in {data_key(config): config.data for config in configs}.items()}
+
+
+def data_key(config: RunConfig) -> str:
+    """Return a digest that runs on one text, tokenised in one way, share."""
+    return digest_of_json(config.data.model_dump(mode="json"))
+
+
+def free_space_sentence(folder: Path, plan: Plan) -> str | None:
+    """Warn where the disk may not hold the checkpoints of a study; None where it does."""
+    existing = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    free = shutil.disk_usage(existing).free
+    # A checkpoint holds weights and two moments, four bytes each, and the next one beside it while it is written.
+    missing = [t for t in plan.trials if result_of(trial_folder(folder, t.id)) is None]
+    wanted = sum(4 * plan.costs[trial.arm].total for trial in missing)
+    wanted += max((24 * plan.costs[trial.arm].total for trial in missing), default=0)
+    if wanted <= free:
+        return None
+    return (
+        f"The checkpoints of this study need about {wanted / 1e9:.1f} GB, and {existing} has {free / 1e9:.1f} GB left."
+    )

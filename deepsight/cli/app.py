@@ -8,6 +8,7 @@ import sys
 import typer
 
 from deepsight.cli.ablate import ablate
+from deepsight.cli.calibrate import calibrate
 from deepsight.cli.convert import convert
 from deepsight.cli.generate import generate
 from deepsight.cli.model import model
@@ -28,6 +29,7 @@ app = typer.Typer(
 app.command("train")(train)
 app.command("ablate")(ablate)
 app.command("report")(report)
+app.command("calibrate")(calibrate)
 app.command("model")(model)
 app.add_typer(objectives, name="objectives")
 app.command("generate")(generate)
@@ -37,11 +39,12 @@ app.command("convert")(convert)
 def main() -> None:
     """Run the command line; an error that a person can mend is one sentence and exit code 2."""
     from deepsight.errors import UserError
+    from deepsight.terminal import printable
 
     try:
         app()
     except UserError as error:
-        typer.secho(f"Error: {error}", err=True, fg=typer.colors.RED)
+        typer.secho(f"Error: {printable(str(error))}", err=True, fg=typer.colors.RED)
         sys.exit(2)
     except BrokenPipeError:
         # The reader of a pipe has gone; there is nobody to tell.

@@ -34,8 +34,8 @@ def load_plugins(plugins: Sequence[Path] | None) -> list[Path]:
     return files
 
 
-def parsed_settings(settings: Sequence[str] | None) -> dict[str, Any]:
-    """Return dotted key → value from KEY=VALUE texts; values are read as YAML.
+def parsed_settings(settings: Sequence[str] | None, option: str = "--set") -> dict[str, Any]:
+    """Return dotted key → value from the KEY=VALUE texts of an option; values are read as YAML.
 
     Raises:
         UserError: a text has no equals sign, or its value is no YAML.
@@ -48,8 +48,9 @@ def parsed_settings(settings: Sequence[str] | None) -> dict[str, Any]:
     for text in settings or []:
         key, equals, value = text.partition("=")
         if not equals or not key:
-            raise UserError(f"--set {text}: write it as key=value, such as training.steps=500")
-        found[key.strip()] = parse_yaml(value, f"--set {key}")
+            example = "training.steps=500" if option == "--set" else "gpus_per_trial=0.5"
+            raise UserError(f"{option} {text}: write it as key=value, such as {example}")
+        found[key.strip()] = parse_yaml(value, f"{option} {key}")
     return found
 
 

@@ -44,6 +44,7 @@ class Record:
         self.rows: list[tuple[str, dict[str, Any]]] = []
         self.finished_trials: list[str] = []
         self.failures: dict[str, tuple[str, str]] = {}
+        self.repeated: list[tuple[str, str]] = []
         self.on_wait: Any = lambda: None
 
     def started(self, trial: Trial) -> None:
@@ -55,8 +56,11 @@ class Record:
     def finished(self, trial: Trial) -> None:
         self.finished_trials.append(trial.id)
 
-    def failed(self, trial: Trial, kind: str, message: str) -> None:
-        self.failures[trial.arm] = (kind, message)
+    def failed(self, trial: Trial, kind: str, message: str, *, again: bool) -> None:
+        if again:
+            self.repeated.append((trial.arm, kind))
+        else:
+            self.failures[trial.arm] = (kind, message)
 
     def waiting(self) -> None:
         self.on_wait()

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import ablations
+from ablations.places import Places
 from ablations.plan import Plan
 from ablations.running import check_folder, prepare_study, run_trials
 from ablations.stored import trial_folder
@@ -60,7 +61,8 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(plan: Plan, file: Path, folder: Path, **settings: Any) -> Record:
     record = settings.pop("watcher", Record())
     prepare_study(plan, file, folder)
-    run_trials(plan, folder, workers=2, plugins=settings.pop("plugins", []), watcher=record, **settings)
+    places = settings.pop("places", Places(2))
+    run_trials(plan, folder, places=places, plugins=settings.pop("plugins", []), watcher=record, **settings)
     return record
 
 
@@ -136,7 +138,7 @@ def test_one_bad_arm_is_reported_and_stops_nothing_else(
 
 
 def test_a_killed_driver_takes_its_trials_along_and_the_same_command_finishes(text: Path, tmp_path: Path) -> None:
-    changes = {"base__training__steps": 400, "base__runtime__checkpoint_every": 20, "base__evaluation__every": 200}
+    changes = {"base__training__steps": 150, "base__runtime__checkpoint_every": 25, "base__evaluation__every": 50}
     file = write_study(tmp_path / "study.yaml", study_data(text, **changes))
     plan = planned(file)
     arguments = ["ablate", str(file), "--workers", "2", "--out"]
@@ -158,10 +160,10 @@ def test_asked_to_stop_each_trial_leaves_a_checkpoint(text: Path, tmp_path: Path
     plan = planned(file)
     record = Record()
     prepare_study(plan, file, tmp_path / "out")
-    complete = run_trials(
-        plan, tmp_path / "out", workers=2, plugins=[], watcher=record, stop=lambda: len(record.rows) > 10
+    ended = run_trials(
+        plan, tmp_path / "out", places=Places(2), plugins=[], watcher=record, stop=lambda: len(record.rows) > 10
     )
-    assert not complete
+    assert ended == "asked"
     assert not record.failures
     assert all((trial_folder(tmp_path / "out", t) / "checkpoint.safetensors").is_file() for t in record.started_trials)
 
