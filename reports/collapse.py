@@ -22,7 +22,7 @@ The last two are judged in finished trials alone: an early state says nothing ab
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -86,24 +86,25 @@ def symptoms(study: StoredStudy, trials: pd.DataFrame, curves: pd.DataFrame) -> 
     found = []
     for name, rows in curves.groupby("arm", sort=False):
         arm = study.arm(str(name))
-        for column in diagnostic_columns(curves):
-            judged = (_symptom(arm, column, rows if early else rows[rows["trial"].isin(done)], states)
-                      for early, states in ((True, EARLY), (False, LATE)))  # fmt: skip
+        for column, ends in first_and_last(rows, diagnostic_columns(curves)).items():
+            finished = ends[ends.index.isin(done)]
+            judged = _symptom(arm, column, ends, EARLY), _symptom(arm, column, finished, LATE)
             found += [symptom for symptom in judged if symptom is not None]
     return found
 
 
-def first_and_last(rows: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Return the first and the last value of a column in each trial: one row per trial that has two or more."""
-    values = rows.dropna(subset=[column]).groupby("trial", sort=False)[column]
-    ends: pd.DataFrame = values.agg(["first", "last", "size"])
-    return ends[ends["size"] > 1]
+def first_and_last(rows: pd.DataFrame, columns: Sequence[str]) -> dict[str, pd.DataFrame]:
+    """Return the first and the last value of each column in each trial: one row per trial that has two or more."""
+    trials = rows.groupby("trial", sort=False)[list(columns)]
+    first, last, count = trials.first(), trials.last(), trials.count()  # all skip what is missing
+    return {
+        column: pd.DataFrame({"first": first[column], "last": last[column]})[count[column] > 1] for column in columns
+    }
 
 
-def _symptom(arm: StoredArm, column: str, rows: pd.DataFrame, states: tuple[State, ...]) -> Symptom | None:
-    """Return the gravest of some states that at least half of the trials in `rows` show in one column."""
+def _symptom(arm: StoredArm, column: str, ends: pd.DataFrame, states: tuple[State, ...]) -> Symptom | None:
+    """Return the gravest of some states that at least half of an arm's trials show in one column."""
     objective, metric = column.split("/", 1)
-    ends = first_and_last(rows, column)
     for state in states:
         shown = _shown(quantity(metric)[1], ends["first"], ends["last"], state)
         if shown is None or shown.empty or shown.mean() < 0.5:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
-from ablations.stored import StoredArm, StoredStudy
+from ablations.stored import StoredStudy
 from reports.comparisons import Pairs
+from reports.cost_curves import Cost, cost_curves
 from reports.statistics import EXPLORATORY_PAIRS, Numbers, t_interval
-
-Cost = Callable[[StoredArm, pd.DataFrame], "pd.Series[float]"]
-"""Gives what each evaluation of an arm's curve had cost until then."""
 
 
 @dataclass(frozen=True)
@@ -46,28 +44,6 @@ class EqualCost:
         return t_interval(self.differences) if len(self.seeds) >= EXPLORATORY_PAIRS else (math.nan, math.nan)
 
 
-@dataclass(frozen=True)
-class _Curve:
-    """One trial's evaluations: what each had cost, ascending, and its validation loss, (evaluations,) each."""
-
-    costs: Numbers
-    losses: Numbers
-
-    def at(self, cost: float) -> float:
-        """Return the loss at a cost on the straight line between two evaluations; NaN before the first one."""
-        return float(np.interp(cost, self.costs, self.losses)) if self.costs[0] <= cost else math.nan
-
-
-def flops(arm: StoredArm, rows: pd.DataFrame) -> pd.Series[float]:
-    """Training FLOPs until each evaluation."""
-    return rows["tokens"] * float(arm.flops_per_token)
-
-
-def seconds(arm: StoredArm, rows: pd.DataFrame) -> pd.Series[float]:
-    """Seconds of training until each evaluation."""
-    return rows["seconds"]
-
-
 def at_equal_cost(study: StoredStudy, curves: pd.DataFrame, pairs: Pairs, cost: Cost) -> EqualCost:
     """Read both curves of each pair at the smaller of the two runs' total costs; `curves` are completed ones."""
     found = list(_readings(study, curves, pairs, cost))
@@ -85,7 +61,7 @@ def _readings(
     study: StoredStudy, curves: pd.DataFrame, pairs: Pairs, cost: Cost
 ) -> Iterator[tuple[int, float, float, float]]:
     """Yield (seed, difference, share, reference share) of each pair that can be read."""
-    own, reference = (_curves(study.arm(name), curves, cost) for name in (pairs.arm, pairs.reference))
+    own, reference = (cost_curves(study.arm(name), curves, cost) for name in (pairs.arm, pairs.reference))
     for seed in pairs.seeds:
         if seed not in own or seed not in reference:
             continue
@@ -94,13 +70,3 @@ def _readings(
         difference = own[seed].at(common) - reference[seed].at(common)
         if math.isfinite(difference) and common > 0:
             yield seed, difference, common / ends[0], common / ends[1]
-
-
-def _curves(arm: StoredArm, curves: pd.DataFrame, cost: Cost) -> dict[int, _Curve]:
-    """Return the curves of an arm by seed; evaluations without a loss or a cost are left out."""
-    rows = curves[curves["arm"] == arm.name]
-    rows = rows.assign(cost=cost(arm, rows)).dropna(subset=["cost", "validation_loss"])
-    return {
-        int(str(seed)): _Curve(trial["cost"].to_numpy(dtype=float), trial["validation_loss"].to_numpy(dtype=float))
-        for seed, trial in rows.groupby("seed")
-    }

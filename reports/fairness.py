@@ -13,8 +13,10 @@ import pandas as pd
 from ablations.stored import StoredArm, StoredStudy
 from reports import numbers
 from reports.comparisons import Comparison, decimals
-from reports.equal_cost import EqualCost, at_equal_cost, flops, seconds
+from reports.cost_curves import flops, seconds
+from reports.equal_cost import EqualCost, at_equal_cost
 from reports.frames import complete_curves, complete_trials
+from reports.groups import grouped
 from reports.table import Cell, Column, Table, count_cell
 from reports.wording import listed, named, sentence
 
@@ -32,7 +34,7 @@ class Fairness:
     Attributes:
         equal_data: the comparison of the study, at the end of both runs.
         size_ratio: inference parameters.
-        matched: the arm's width was solved for the reference's number of them.
+        matched: what the arm's size was solved for: parameters, flops, or None.
         flops_ratio: training FLOPs per token.
         seconds_per_token: of the arm's paired trials.
         seconds_ratio: the same over the reference's.
@@ -44,7 +46,7 @@ class Fairness:
     equal_flops: EqualCost
     equal_time: EqualCost
     size_ratio: float
-    matched: bool
+    matched: str | None
     flops_ratio: float
     seconds_per_token: float
     seconds_ratio: float
@@ -53,7 +55,7 @@ class Fairness:
     def size(self) -> str:
         """Whether the sizes are equal, and whether by design, in words."""
         equal = abs(self.size_ratio - 1) <= SAME
-        if self.matched:
+        if self.matched == "parameters":
             return "matched" if equal else "matched, not within 1 %"
         return ("equal" if self.size_ratio == 1 else "within 1 %") if equal else "not equal"
 
@@ -67,7 +69,7 @@ def fairness(
     if not every:
         return None
     places = decimals(comparisons.values())
-    return Table(
+    table = Table(
         name="fairness",
         caption=f"Every arm beside the reference “{study.reference}” at equal data, parameters, training FLOPs and "
         "time: differences in validation loss, and what each costs as a multiple of the reference.",
@@ -86,6 +88,7 @@ def fairness(
         notes=_notes(study, trials, every),
         data=pd.DataFrame([_data(fair) for fair in every]),
     )
+    return grouped(study, table)
 
 
 def flops_used(study: StoredStudy, trials: pd.DataFrame, arm: str) -> float:
@@ -103,11 +106,18 @@ def _measured(study: StoredStudy, trials: pd.DataFrame, curves: pd.DataFrame, co
         equal_flops=at_equal_cost(study, curves, comparison.pairs, flops),
         equal_time=at_equal_cost(study, curves, comparison.pairs, seconds),
         size_ratio=_ratio(arm.inference_parameters, reference.inference_parameters),
-        matched=arm.settings.get("model.match") == "parameters",
+        matched=_matched(arm),
         flops_ratio=_ratio(arm.flops_per_token, reference.flops_per_token),
         seconds_per_token=speed,
         seconds_ratio=_ratio(speed, reference_speed),
     )
+
+
+def _matched(arm: StoredArm) -> str | None:
+    """Return what a study matched an arm's size by."""
+    written = arm.settings.get("model.match", arm.settings.get("model.match.by"))
+    found = written.get("by") if isinstance(written, Mapping) else written
+    return found if found in ("parameters", "flops") else None
 
 
 def _seconds_per_token(trials: pd.DataFrame, arm: str, comparison: Comparison) -> float:
@@ -129,7 +139,9 @@ def _row(fair: Fairness, places: int) -> tuple[Cell, ...]:
         Cell(numbers.times(fair.size_ratio), key=fair.size_ratio),
         Cell(fair.size, kind=None if abs(fair.size_ratio - 1) <= SAME else "unequal"),
         count_cell(fair.arm.training_parameters),
-        Cell(numbers.times(fair.flops_ratio), key=fair.flops_ratio),
+        Cell(
+            f"{numbers.times(fair.flops_ratio)}{', matched' if fair.matched == 'flops' else ''}", key=fair.flops_ratio
+        ),
         _cost_cell(fair.equal_flops, data.pairs.count, places),
         Cell(numbers.times(fair.seconds_ratio), key=fair.seconds_ratio),
         _cost_cell(fair.equal_time, data.pairs.count, places),
@@ -174,7 +186,7 @@ def _reference_note(study: StoredStudy, trials: pd.DataFrame) -> str:
     reference = study.arm(study.reference)
     rows = trials[(trials["arm"] == reference.name) & (trials["status"] == "done")].dropna(subset=["seconds", "tokens"])
     speed = _ratio(float(rows["seconds"].sum()), float(rows["tokens"].sum()))
-    solved = ", its width solved to match the study's base" if "model.match" in reference.settings else ""
+    solved = ", its size solved to match the study's base" if _matched(reference) else ""
     time = f" and {numbers.significant(speed, 2)} s" if math.isfinite(speed) else ""
     return (
         f"The reference has {numbers.whole(reference.inference_parameters)} inference parameters and "

@@ -9,7 +9,7 @@ import pandas as pd
 
 from ablations.stored import StoredStudy
 from reports import numbers
-from reports.comparisons import Comparison, decimals
+from reports.comparisons import Comparison, Pairs, controls, decimals, hypotheses
 from reports.fairness import MORE_FLOPS, flops_used
 from reports.frames import complete_trials, results
 from reports.statistics import MOST_SEEDS, VERDICT_PAIRS, Verdict, t_interval
@@ -38,8 +38,9 @@ def find(study: StoredStudy, trials: pd.DataFrame, comparisons: Mapping[str, Com
         return Finding(
             "There is no finding yet: no trial has finished.", (_question(study), _plan(study, trials, comparisons))
         )
+    asked = hypotheses(comparisons)
     groups: dict[Verdict, list[Comparison]] = {}
-    for comparison in comparisons.values():
+    for comparison in asked:
         groups.setdefault(comparison.verdict, []).append(comparison)
     context = _Context(study.equivalence_margin, decimals(comparisons.values()))
     said = [SENTENCES[kind](groups[kind], context) for kind in SENTENCES if kind in groups]
@@ -48,7 +49,8 @@ def find(study: StoredStudy, trials: pd.DataFrame, comparisons: Mapping[str, Com
         _plan(study, trials, comparisons),
         _reference(study, trials),
         *said,
-        _key(comparisons, groups),
+        *(_control(control) for control in controls(comparisons)),
+        _key(asked, groups),
         _compute(study, trials),
     )
     return Finding(_headline(study, groups), tuple(text for text in sentences if text))
@@ -58,7 +60,8 @@ def _headline(study: StoredStudy, groups: Mapping[Verdict, Sequence[Comparison]]
     reference = named(study.reference)
     total = sum(len(group) for group in groups.values())
     if not total:
-        return f"There is only the reference {reference}: nothing is compared."
+        also = " and its A/A control" if any(arm.control for arm in study.arms) else ""
+        return f"There is only the reference {reference}{also}: nothing is compared."
     if list(groups) == [Verdict.NO_DATA]:
         return f"There is no finding yet: no seed has finished in both an arm and the reference {reference}."
     if total == 1:
@@ -101,14 +104,24 @@ def _plan(study: StoredStudy, trials: pd.DataFrame, comparisons: Mapping[str, Co
     tokens = trials.loc[trials["status"] == "done", "tokens"].dropna()
     low, high = numbers.quantity(float(tokens.min())), numbers.quantity(float(tokens.max()))
     budget = f", and {low if low == high else f'{low} to {high}'} training tokens a trial" if len(tokens) else ""
-    paired = all(comparison.pairs.proven for comparison in comparisons.values())
-    how = "pairs of one seed that saw the same batches in the same order" if paired else "the two runs of one seed"
-    others = len(study.arms) - 1
+    control = any(arm.control for arm in study.arms)
+    others = sum(arm.name != study.reference and not arm.control for arm in study.arms)
     return (
-        f"Planned: {counted(others, 'arm')} beside the reference {named(study.reference)}, "
+        f"Planned: {counted(others, 'arm')}{' and an A/A control' if control else ''} beside the reference "
+        f"{named(study.reference)}, "
         f"{counted(len(study.seeds), 'seed')} each{budget}; compared by validation loss (next-token cross-entropy "
-        f"without auxiliary terms, nats per token) over {how}."
+        f"without auxiliary terms, nats per token) over {_pairing([c.pairs for c in comparisons.values()])}."
     )
+
+
+def _pairing(every: Sequence[Pairs]) -> str:
+    """Say what the two runs of a pair provably have in common."""
+    if not all(pairs.proven for pairs in every):
+        return "the two runs of one seed"
+    known = [start for pairs in every for start in pairs.known_starts]
+    whole = len(known) == sum(pairs.count for pairs in every) and any(start.shared for start in known)
+    start = "started from equal shared weights and " if whole else ""
+    return f"pairs of one seed that {start}saw the same batches in the same order"
 
 
 def _reference(study: StoredStudy, trials: pd.DataFrame) -> str:
@@ -181,8 +194,8 @@ def _seeds_needed(group: Sequence[Comparison]) -> str:
 
 
 def _identical(group: Sequence[Comparison], _: _Context) -> str:
-    same_runs = [c for c in group if c.pairs.shared == c.pairs.count]
-    idle = [c for c in group if c.pairs.shared < c.pairs.count]
+    same_runs = [c for c in group if c.pairs.same_run]
+    idle = [c for c in group if not c.pairs.same_run]
     texts = []
     if same_runs:
         names = listed([named(c.arm) for c in same_runs], MOST_NAMES)
@@ -227,6 +240,22 @@ SENTENCES: dict[Verdict, Callable[[Sequence[Comparison], _Context], str]] = {
 }
 
 
+def _control(control: Comparison) -> str:
+    """Say whether the comparison finds nothing where there is nothing."""
+    name, pairs = f"The A/A control {named(control.arm)}", control.pairs
+    if not pairs.count:
+        return f"{name} has no seed that has finished on both sides."
+    if pairs.same_run:
+        return f"{name} means the same runs as the reference, and so checks nothing."
+    if pairs.bit_equal:
+        return f"{name} is bit-equal to the reference, as it should be."
+    text = numbers.difference(control.mean, control.low, control.high)
+    if pairs.count < VERDICT_PAIRS:
+        return f"{name} ({text}) is not bit-equal to the reference, and has too few pairs for a test."
+    said = "differs from the reference, as it should not" if control.significant else "shows no difference"
+    return f"{name} ({text}, {numbers.equation('p', control.p)}) {said}."
+
+
 def _names(group: Sequence[Comparison], context: _Context) -> str:
     """Return the arms of a group with their numbers, the largest difference first, and the rest as a count."""
     ordered = sorted(group, key=lambda comparison: -abs(comparison.mean))
@@ -252,16 +281,16 @@ def _numbers(comparison: Comparison, context: _Context) -> str:
     return f"{text}, {counted(comparison.pairs.count, 'pair')}"
 
 
-def _key(comparisons: Mapping[str, Comparison], groups: Mapping[Verdict, Sequence[Comparison]]) -> str:
-    if not any(comparison.low == comparison.low for comparison in comparisons.values()):
+def _key(comparisons: Sequence[Comparison], groups: Mapping[Verdict, Sequence[Comparison]]) -> str:
+    if not any(comparison.low == comparison.low for comparison in comparisons):
         return ""
-    word = "paired difference" if all(c.pairs.proven for c in comparisons.values()) else "difference by seed"
+    word = "paired difference" if all(c.pairs.proven for c in comparisons) else "difference by seed"
     tested = [kind for kind in (Verdict.BETTER, Verdict.WORSE, Verdict.UNDECIDED, Verdict.EQUIVALENT) if kind in groups]
     p = ""
     if tested:
         kinds = ["t test"] if tested != [Verdict.EQUIVALENT] else []
         kinds += ["two one-sided tests for equivalence"] if Verdict.EQUIVALENT in tested else []
-        family = next(iter(comparisons.values())).family
+        family = comparisons[0].family
         over = f", adjusted by Holm over {family} comparisons" if family > 1 else ""
         p = f", and p ({'; '.join(kinds)}{over})"
     return f"In parentheses: the mean {word} to the reference with its 95 % t interval{p}."

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,8 @@ import pandas as pd
 from ablations.frames import DIGESTS, EFFORT, LOSSES, SIZES, STATE
 from ablations.stored import StoredStudy
 
-IDENTITY = ("trial", "arm", "seed", *STATE, *DIGESTS)
-MEASURES = (*LOSSES, *SIZES, *EFFORT)
+IDENTITY = ("trial", "arm", "seed", *STATE, *DIGESTS, "initial_weights")
+MEASURES = (*LOSSES, *SIZES, *EFFORT, "attempts", "step")
 CURVE_MEASURES = ("step", "tokens", "seconds", *LOSSES)
 STATUSES = ("done", "failed", "running", "pending")
 
@@ -68,6 +69,11 @@ def complete_curves(study: StoredStudy, curves: pd.DataFrame) -> pd.DataFrame:
 def diagnostic_columns(curves: pd.DataFrame) -> list[str]:
     """Return the columns that objectives report, ``<objective>/<metric>``."""
     return [str(column) for column in curves.columns if "/" in str(column)]
+
+
+def rows_of(frame: pd.DataFrame) -> Iterator[Any]:
+    """Return the rows as named tuples; what a column holds is known from the contract, not from pandas' types."""
+    return iter(frame.itertuples())
 
 
 def results(trials: pd.DataFrame, arm: str, measure: str = "validation_loss") -> pd.Series[float]:

@@ -12,10 +12,12 @@ import pandas as pd
 
 from ablations.stored import StoredArm, StoredStudy
 from reports import numbers
-from reports.comparisons import Comparison, decimals
+from reports.comparisons import Comparison, controls, decimals, hypotheses
 from reports.frames import complete_trials, results
-from reports.statistics import EXPLORATORY_PAIRS, SIGN_FLIP_PAIRS, Verdict, t_interval
+from reports.groups import grouped
+from reports.statistics import EXPLORATORY_PAIRS, LEVEL, SIGN_FLIP_PAIRS, Verdict, t_interval
 from reports.table import Cell, Column, Table, count_cell, number_cell
+from reports.wording import named
 
 MEASURES = ("train_loss", "validation_loss", "bits_per_byte")
 
@@ -58,30 +60,31 @@ class _Shown:
 def main_table(study: StoredStudy, trials: pd.DataFrame, comparisons: Mapping[str, Comparison]) -> Table:
     """Return the main table; an arm stands in bold only where it is the best of those with the verdict "better"."""
     trials = complete_trials(study, trials)
-    every = list(comparisons.values())
+    every, asked = list(comparisons.values()), hypotheses(comparisons)
     shown = _Shown(
         training_parameters=any(arm.training_parameters for arm in study.arms),
         p=any(math.isfinite(comparison.p) for comparison in every),
         sign_flip=any(comparison.pairs.count >= SIGN_FLIP_PAIRS for comparison in every),
         equivalence=any(comparison.verdict is Verdict.EQUIVALENT for comparison in every),
         paired=all(comparison.pairs.proven for comparison in every),
-        several=len(every) > 1,
+        several=len(asked) > 1,
     )
-    better = [comparison for comparison in every if comparison.verdict is Verdict.BETTER]
+    better = [comparison for comparison in asked if comparison.verdict is Verdict.BETTER]
     best = min(better, key=lambda comparison: comparison.mean).arm if better else None
     measured = {measure: _measure(study, trials, measure) for measure in MEASURES}
     rows = tuple(
         _row(study, arm, _finished(trials, arm), measured, comparisons, shown, best=arm.name == best)
         for arm in study.arms
     )
-    return Table(
+    table = Table(
         name="main",
         caption=f"Every arm of “{study.name}” beside the reference “{study.reference}”.",
         columns=_columns(shown),
         rows=rows,
-        notes=_notes(study, shown, every),
+        notes=_notes(study, shown, comparisons),
         data=pd.DataFrame([_data(study, arm, trials, comparisons.get(arm.name)) for arm in study.arms]),
     )
+    return grouped(study, table)
 
 
 def _columns(shown: _Shown) -> tuple[Column, ...]:
@@ -121,7 +124,7 @@ def _row(
         count_cell(arm.inference_parameters),
         count_cell(arm.training_parameters) if shown.training_parameters else None,
         Cell(numbers.quantity(arm.flops_per_token), key=arm.flops_per_token),
-        Cell(f"{finished}/{len(arm.trials)}", key=finished),
+        Cell(f"{finished}/{len(arm.trials) or len(study.seeds)}", key=finished),
         measured["train_loss"].alone(arm.name),
         measured["validation_loss"].with_half_width(arm.name),
         measured["bits_per_byte"].alone(arm.name),
@@ -154,6 +157,8 @@ def _difference_cell(comparison: Comparison | None, places: int, best: bool) -> 
 def _verdict_cell(study: StoredStudy, arm: StoredArm, comparison: Comparison | None, best: bool) -> Cell:
     if comparison is None:
         return Cell("reference" if arm.name == study.reference else numbers.MISSING, kind="reference")
+    if comparison.control:
+        return Cell(f"control: {comparison.verdict}", kind="failed" if comparison.significant else "control")
     return Cell(str(comparison.verdict), strong=best, kind=str(comparison.verdict))
 
 
@@ -170,8 +175,8 @@ def _mean(trials: pd.DataFrame, arm: str, measure: str) -> _Mean:
     return _Mean(float(values.mean()), (high - low) / 2)
 
 
-def _notes(study: StoredStudy, shown: _Shown, every: list[Comparison]) -> tuple[str, ...]:
-    family = len(every)
+def _notes(study: StoredStudy, shown: _Shown, comparisons: Mapping[str, Comparison]) -> tuple[str, ...]:
+    family = len(hypotheses(comparisons))
     word = "Paired differences" if shown.paired else "Differences by seed"
     notes = [
         "Losses are next-token cross-entropy in nats per token, without auxiliary terms; ± is half of the 95 % t "
@@ -192,6 +197,11 @@ def _notes(study: StoredStudy, shown: _Shown, every: list[Comparison]) -> tuple[
             f"p (equivalence) is that of two one-sided tests inside ±{numbers.significant(study.equivalence_margin)} "
             f"nats per token{adjusted}; an arm known to lie inside counts as equivalent."
         )
+    for control in controls(comparisons):
+        notes.append(
+            f"{named(control.arm)} is the A/A control, the reference with something inert added: no hypothesis, and "
+            f"tested alone at {100 * LEVEL:g} %."
+        )
     return tuple(notes)
 
 
@@ -199,6 +209,7 @@ def _data(study: StoredStudy, arm: StoredArm, trials: pd.DataFrame, comparison: 
     data: dict[str, Any] = {
         "arm": arm.name,
         "is_reference": arm.name == study.reference,
+        "is_control": arm.control,
         "inference_parameters": arm.inference_parameters,
         "training_parameters": arm.training_parameters,
         "flops_per_token": arm.flops_per_token,
@@ -217,6 +228,7 @@ COMPARISON_FIELDS: dict[str, Callable[[Comparison], Any]] = {
     "pairs": lambda comparison: comparison.pairs.count,
     "pairs_dropped": lambda comparison: len(comparison.pairs.dropped),
     "pairs_with_same_batches": lambda comparison: comparison.pairs.same_batches,
+    "family": attrgetter("family"),
     "difference_mean": attrgetter("mean"),
     "difference_low": attrgetter("low"),
     "difference_high": attrgetter("high"),

@@ -101,7 +101,7 @@ def _loss_fall(curves: pd.DataFrame, arm: str, objective: str) -> str:
     column = f"{objective}/loss"
     if column not in curves:
         return ""
-    ends = first_and_last(curves[curves["arm"] == arm], column).median()
+    ends = first_and_last(curves[curves["arm"] == arm], [column])[column].median()
     if not np.isfinite(ends[["first", "last"]].to_numpy(dtype=float)).all():
         return ""
     return f"; its loss went from {numbers.significant(ends['first'], 2)} to {numbers.significant(ends['last'], 2)}"

@@ -11,7 +11,7 @@ from __future__ import annotations
 import enum
 import math
 import warnings
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -31,8 +31,12 @@ SIGN_FLIP_PAIRS = 6
 MOST_SIGN_FLIP_PAIRS = 20
 MOST_SEEDS = 1000
 """More seeds than this are reported as out of reach."""
+SEEDS = np.arange(VERDICT_PAIRS, MOST_SEEDS + 1)
+LARGEST_EFFECT = 10.0
+"""In standard deviations. Beyond, five seeds are enough at any level, and scipy's noncentral t loses its footing."""
 
 Numbers = npt.NDArray[np.float64]
+Alternative = Literal["two-sided", "greater", "less"]
 
 
 class Verdict(enum.StrEnum):
@@ -53,8 +57,17 @@ def t_interval(values: npt.ArrayLike, level: float = LEVEL) -> tuple[float, floa
     numbers = np.asarray(values, dtype=np.float64)
     if numbers.size < 2:
         return math.nan, math.nan
-    half_width = float(stats.t.ppf(1 - level / 2, numbers.size - 1) * numbers.std(ddof=1) / math.sqrt(numbers.size))
-    return float(numbers.mean()) - half_width, float(numbers.mean()) + half_width
+    low, high = t_intervals(numbers, level)
+    return float(low), float(high)
+
+
+def t_intervals(values: npt.ArrayLike, level: float = LEVEL) -> tuple[Numbers, Numbers]:
+    """Both ends of Student's interval over the last axis, which has two values or more: (…, n) → (…), (…)."""
+    numbers = np.asarray(values, dtype=np.float64)
+    count = numbers.shape[-1]
+    half_widths = stats.t.ppf(1 - level / 2, count - 1) * numbers.std(axis=-1, ddof=1) / math.sqrt(count)
+    means = numbers.mean(axis=-1)
+    return np.asarray(means - half_widths), np.asarray(means + half_widths)
 
 
 def t_test(differences: npt.ArrayLike) -> Numbers:
@@ -64,11 +77,7 @@ def t_test(differences: npt.ArrayLike) -> Numbers:
     else 0.
     """
     numbers = np.asarray(differences, dtype=np.float64)
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore", RuntimeWarning)  # scipy's, for rows without variance, which are replaced below
-        p_values = np.asarray(stats.ttest_1samp(numbers, 0.0, axis=-1).pvalue)
-    constant = np.ptp(numbers, axis=-1) == 0
-    return np.where(constant, np.where(numbers[..., 0] == 0, 1.0, 0.0), p_values)
+    return _p_values(numbers, 0.0, "two-sided", np.where(numbers[..., 0] == 0, 1.0, 0.0))
 
 
 def sign_flip_test(differences: npt.ArrayLike) -> float:
@@ -89,19 +98,26 @@ def sign_flip_test(differences: npt.ArrayLike) -> float:
     return float(np.mean(np.abs(sums) >= abs(float(numbers.sum())) - tolerance))
 
 
-def equivalence_test(differences: npt.ArrayLike, margin: float) -> float:
-    """P of the two one-sided tests (Schuirmann, 1987) that the mean of `differences` (pairs,) lies inside ±`margin`.
+def equivalence_test(differences: npt.ArrayLike, margin: float) -> Numbers:
+    """P of the two one-sided tests (Schuirmann, 1987) that the mean lies inside ±`margin`: (…, pairs) → (…).
 
     NaN without a positive margin or with fewer than two pairs.
     """
     numbers = np.asarray(differences, dtype=np.float64)
-    if not margin > 0 or numbers.size < 2:
-        return math.nan
-    if np.ptp(numbers) == 0:
-        return 0.0 if abs(float(numbers[0])) < margin else 1.0
-    above = stats.ttest_1samp(numbers, -margin, alternative="greater").pvalue
-    below = stats.ttest_1samp(numbers, margin, alternative="less").pvalue
-    return float(max(above, below))
+    if not margin > 0 or numbers.shape[-1] < 2:
+        return np.full(numbers.shape[:-1], math.nan)
+    constant = np.where(np.abs(numbers[..., 0]) < margin, 0.0, 1.0)
+    above = _p_values(numbers, -margin, "greater", constant)
+    below = _p_values(numbers, margin, "less", constant)
+    return np.maximum(above, below)
+
+
+def _p_values(numbers: Numbers, mean: float, alternative: Alternative, constant: Numbers) -> Numbers:
+    """Return p of one t test over the last axis, and `constant` where the numbers do not vary."""
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore", RuntimeWarning)  # scipy's, for rows without variance, which are replaced
+        p_values = np.asarray(stats.ttest_1samp(numbers, mean, axis=-1, alternative=alternative).pvalue)
+    return np.where(np.ptp(numbers, axis=-1) == 0, constant, p_values)
 
 
 def holm(p_values: npt.ArrayLike) -> Numbers:
@@ -145,19 +161,52 @@ def seeds_to_decide(mean: float, deviation: float, margin: float, family: int) -
     """
     if not deviation > 0 or not math.isfinite(mean):
         return None
-    seeds = np.arange(VERDICT_PAIRS, MOST_SEEDS + 1)
     level = LEVEL / max(family, 1)
-    # Beyond 10 standard deviations five seeds are enough at any level, and scipy's noncentral t loses its footing.
-    effect = min(abs(mean) / deviation, 10.0)
-    decided = _power_of_difference(effect, seeds, level) >= POWER
+    decided = _power_of_difference(abs(mean) / deviation, SEEDS, level) >= POWER
     if margin > 0:
-        decided |= _power_of_equivalence(effect, min(margin / deviation, 10.0), seeds, level) >= POWER
-    return int(seeds[np.argmax(decided)]) if decided.any() else None
+        decided |= _power_of_equivalence(abs(mean) / deviation, margin / deviation, SEEDS, level) >= POWER
+    return _first(decided)
+
+
+def seeds_to_show(
+    difference: float, deviation: float, family: int, *, level: float = LEVEL, power: float = POWER
+) -> int | None:
+    """Return the fewest seeds (5 or more) with which the t test would show a true `difference`.
+
+    None if 1,000 seeds would not do.
+
+    Args:
+        difference: in nats per token, positive.
+        deviation: standard deviation of the paired differences; NaN where it is not known.
+        family: number of comparisons with the reference.
+        level: two-sided level of the family, of which the first step of Holm's procedure is taken.
+        power: chance to show it.
+
+    """
+    if not deviation >= 0:
+        return None
+    effect = difference / deviation if deviation else math.inf
+    return _first(_power_of_difference(effect, SEEDS, level / max(family, 1)) >= power)
+
+
+def deviation_limit(deviation: float, pairs: int, confidence: float = POWER) -> float:
+    """Return the upper confidence limit of a standard deviation that was estimated from so many normal pairs.
+
+    The sum of squares over σ² is chi-squared with `pairs` − 1 degrees of freedom. NaN for fewer than two pairs.
+    """
+    if pairs < 2:
+        return math.nan
+    return deviation * math.sqrt((pairs - 1) / float(stats.chi2.ppf(1 - confidence, pairs - 1)))
+
+
+def _first(enough: npt.NDArray[np.bool_]) -> int | None:
+    return int(SEEDS[np.argmax(enough)]) if enough.any() else None
 
 
 def _power_of_difference(effect: float, seeds: npt.NDArray[np.int_], level: float) -> Numbers:
     # A significant difference of the wrong sign is left out: it is rare beyond measure where the power is 80 %, and
     # scipy's far tail is NaN at places.
+    effect = min(effect, LARGEST_EFFECT)
     critical = stats.t.ppf(1 - level / 2, seeds - 1)
     return np.asarray(stats.nct.sf(critical, seeds - 1, effect * np.sqrt(seeds)))
 
@@ -165,6 +214,7 @@ def _power_of_difference(effect: float, seeds: npt.NDArray[np.int_], level: floa
 def _power_of_equivalence(effect: float, margin: float, seeds: npt.NDArray[np.int_], level: float) -> Numbers:
     # Power of both one-sided tests together, bounded from below by the sum of the two less one (exact to well within a
     # seed at 80 %; the exact value needs Owen's Q).
+    effect, margin = min(effect, LARGEST_EFFECT), min(margin, LARGEST_EFFECT)
     critical = stats.t.ppf(1 - level, seeds - 1)
     above = stats.nct.sf(critical, seeds - 1, (margin + effect) * np.sqrt(seeds))
     below = stats.nct.sf(critical, seeds - 1, (margin - effect) * np.sqrt(seeds))
@@ -181,22 +231,29 @@ def correlation(left: npt.ArrayLike, right: npt.ArrayLike) -> float:
 
 
 def verdict(differences: npt.ArrayLike, p_adjusted: float, equivalence_p_adjusted: float) -> Verdict:
-    """Return what may be said of an arm with these `differences` (pairs,) to the reference.
+    """Return what may be said of an arm with these `differences` (pairs,) to the reference; see `verdicts`."""
+    return Verdict(str(verdicts(differences, p_adjusted, equivalence_p_adjusted)))
+
+
+def verdicts(
+    differences: npt.ArrayLike, p_adjusted: npt.ArrayLike, equivalence_p_adjusted: npt.ArrayLike
+) -> npt.NDArray[np.str_]:
+    """Return what may be said of many arms at once: differences (…, pairs) and two p values (…) → verdicts (…).
 
     A difference known to lie inside the margin counts as equivalent even where it is also known not to be zero. Both
     p values are those adjusted over the family; NaN claims nothing.
     """
     numbers = np.asarray(differences, dtype=np.float64)
-    if numbers.size == 0:
-        return Verdict.NO_DATA
-    if not numbers.any():
-        return Verdict.IDENTICAL
-    if numbers.size < EXPLORATORY_PAIRS:
-        return Verdict.VALUES_ONLY
-    if numbers.size < VERDICT_PAIRS:
-        return Verdict.EXPLORATORY
-    if equivalence_p_adjusted <= LEVEL:
-        return Verdict.EQUIVALENT
-    if p_adjusted <= LEVEL:
-        return Verdict.BETTER if numbers.mean() < 0 else Verdict.WORSE
-    return Verdict.UNDECIDED
+    pairs = numbers.shape[-1]
+    if pairs >= VERDICT_PAIRS:
+        equivalent, different = (np.asarray(p) <= LEVEL for p in (equivalence_p_adjusted, p_adjusted))
+        means = numbers.mean(axis=-1)
+        said = np.select(
+            [equivalent, different & (means < 0), different],
+            [Verdict.EQUIVALENT, Verdict.BETTER, Verdict.WORSE],
+            Verdict.UNDECIDED,
+        )
+    else:
+        few = Verdict.EXPLORATORY if pairs >= EXPLORATORY_PAIRS else Verdict.VALUES_ONLY
+        said = np.full(numbers.shape[:-1], few if pairs else Verdict.NO_DATA)
+    return np.where(numbers.any(axis=-1) | (pairs == 0), said, Verdict.IDENTICAL)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 
 import jinja2
 from markupsafe import Markup
@@ -83,6 +84,10 @@ def to_latex(table: Table) -> str:
             "",
         ]
     )
+
+
+FORMATS: dict[str, Callable[[Table], str]] = {".csv": to_csv, ".md": to_markdown, ".tex": to_latex}
+"""The forms of a table that are files of their own, by their endings."""
 
 
 def to_html(table: Table) -> Markup:

@@ -9,8 +9,10 @@ import pandas as pd
 
 from ablations.stored import StoredStudy
 from reports import numbers
+from reports.accounts import tuning_trials
+from reports.comparison_warnings import failed_control, failed_pairing, inexact_control
 from reports.comparisons import Comparison, bit_equal_arms
-from reports.frames import complete_curves, complete_trials, results
+from reports.frames import complete_curves, complete_trials, results, rows_of
 from reports.objective_warnings import objective_warnings
 from reports.statistics import EXPLORATORY_PAIRS, VERDICT_PAIRS, Verdict
 from reports.wording import counted, is_or_are, listed, named, sentence
@@ -24,7 +26,8 @@ class StudyWarning:
     """One warning.
 
     Attributes:
-        kind: pairing, identical, collapse, objective, failed, unfinished, seeds, budget or size.
+        kind: control, pairing, identical, collapse, objective, failed, truncated, unfinished, seeds, tuning, budget or
+            size.
         text: its words.
 
     """
@@ -39,28 +42,20 @@ def study_warnings(
     """Return all warnings of a study, the gravest first."""
     trials, curves = complete_trials(study, trials), complete_curves(study, curves)
     return [
-        *_failed_pairing(comparisons),
+        *(StudyWarning("control", text) for text in failed_control(comparisons)),
+        *(StudyWarning("pairing", text) for text in failed_pairing(comparisons)),
         *_identical(study, trials),
         *_idle_seeds(comparisons),
         *(StudyWarning(kind, text) for kind, text in objective_warnings(study, trials, curves)),
         *_failures(study, trials),
+        *_truncated(trials, curves),
         *_unfinished(study, trials),
+        *(StudyWarning("control", text) for text in inexact_control(comparisons)),
         *_too_few_seeds(study, comparisons),
-        *_different_budget(trials),
+        *_different_tuning(study),
+        *_different_budget(study, trials),
         *_different_size(study),
     ]
-
-
-def _failed_pairing(comparisons: Mapping[str, Comparison]) -> Iterator[StudyWarning]:
-    unproven = [c.pairs for c in comparisons.values() if c.pairs.count and not c.pairs.proven]
-    if unproven:
-        shares = [f"{named(pairs.arm)} ({pairs.same_batches} of {pairs.count})" for pairs in unproven]
-        yield StudyWarning(
-            "pairing",
-            f"The comparison with {named(unproven[0].reference)} is not proven to be paired for {listed(shares)}; in "
-            "parentheses, the seeds whose two sides provably saw the same batches in the same order. These differences "
-            "are taken seed by seed, but are not called paired.",
-        )
 
 
 def _identical(study: StoredStudy, trials: pd.DataFrame) -> Iterator[StudyWarning]:
@@ -128,7 +123,33 @@ def _seeds(seeds: list[int]) -> str:
     return f"{'seed' if len(seeds) == 1 else 'seeds'} {listed([str(seed) for seed in seeds], most=8)}"
 
 
+def _truncated(trials: pd.DataFrame, curves: pd.DataFrame) -> Iterator[StudyWarning]:
+    """Warn of finished trials whose last evaluation is not the one that their result is from."""
+    done = trials[(trials["status"] == "done") & trials["step"].notna()].drop_duplicates("trial")
+    ends = curves.groupby("trial")["step"].max()
+    last = done["trial"].map(ends.to_dict()).astype(float).fillna(0)
+    short = done.assign(last=last)[last < done["step"]]
+    if short.empty:
+        return
+    parts = [
+        f"{named(str(row.arm))} seed {row.seed} (step {numbers.whole(row.last)} of {numbers.whole(row.step)})"
+        for row in rows_of(short)
+    ]
+    yield StudyWarning(
+        "truncated",
+        f"The metrics of {counted(len(short), 'finished trial')} end before the training did: {listed(parts)}. Their "
+        "results are whole, and so are verdicts; curves, efficiency and differences at equal cost lack what is cut.",
+    )
+
+
 def _unfinished(study: StoredStudy, trials: pd.DataFrame) -> Iterator[StudyWarning]:
+    untuned = [named(arm.name) for arm in study.arms if not arm.trials]
+    if untuned:
+        yield StudyWarning(
+            "unfinished",
+            f"No trial of {listed(untuned)} is planned: the tuned values are not chosen, because tuning trials are "
+            "missing or have failed.",
+        )
     distinct = trials.drop_duplicates("trial")
     counts = distinct["status"].value_counts()
     running, pending = int(counts.get("running", 0)), int(counts.get("pending", 0))
@@ -166,15 +187,28 @@ def _too_few_seeds(study: StoredStudy, comparisons: Mapping[str, Comparison]) ->
         )
 
 
-def _different_budget(trials: pd.DataFrame) -> Iterator[StudyWarning]:
+def _different_tuning(study: StoredStudy) -> Iterator[StudyWarning]:
+    counts = {arm.name: tuning_trials(arm) for arm in study.arms if not arm.control}
+    if len(set(counts.values())) > 1:
+        low, high = min(counts, key=lambda arm: counts[arm]), max(counts, key=lambda arm: counts[arm])
+        yield StudyWarning(
+            "tuning",
+            f"The arms were not tuned with equally many trials: {named(low)} with {counts[low]}, {named(high)} with "
+            f"{counts[high]}; the ledger has all. An arm that was tuned more may look better for that alone.",
+        )
+
+
+def _different_budget(study: StoredStudy, trials: pd.DataFrame) -> Iterator[StudyWarning]:
     means = trials[trials["status"] == "done"].groupby("arm", sort=False)["tokens"].mean().dropna()
     tokens = {str(arm): float(count) for arm, count in means.items()}
     if len(set(tokens.values())) > 1:
         low, high = min(tokens, key=lambda arm: tokens[arm]), max(tokens, key=lambda arm: tokens[arm])
+        matched = {str(arm.settings["training.match"]): None for arm in study.arms if "training.match" in arm.settings}
+        by_design = f" This is by design: budgets are matched by {listed(list(matched))}." if matched else ""
         yield StudyWarning(
             "budget",
             f"The arms were not trained on equally many tokens: {named(low)} on {numbers.quantity(tokens[low])}, "
-            f"{named(high)} on {numbers.quantity(tokens[high])}.",
+            f"{named(high)} on {numbers.quantity(tokens[high])}.{by_design}",
         )
 
 

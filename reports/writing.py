@@ -10,16 +10,19 @@ from ablations.stored import StoredStudy
 from deepsight.errors import UserError
 from deepsight.files import atomic_path, write_text
 from reports import images, tables
+from reports.accounts import failures, ledger
 from reports.comparisons import compare
+from reports.efficiency import efficiency
 from reports.fairness import fairness
 from reports.figures.catalogue import all_figures
 from reports.finding import find
 from reports.frames import complete_curves, complete_trials
 from reports.main_table import main_table
 from reports.page import Page, PageFigure, render
+from reports.pairing import pairing
 from reports.records import Records
 from reports.table import Table
-from reports.table_formats import to_csv, to_latex, to_markdown
+from reports.table_formats import FORMATS
 from reports.warnings import study_warnings
 
 INDEX = "index.html"
@@ -42,9 +45,10 @@ def write_report(study: StoredStudy, trials: pd.DataFrame, curves: pd.DataFrame,
         for table in (
             main_table(study, trials, comparisons),
             fairness(study, trials, curves, comparisons),
-            tables.failures(study, trials),
-            tables.ledger(study, trials),
-            tables.pairing(study, trials, comparisons),
+            efficiency(study, curves, comparisons),
+            failures(study, trials),
+            ledger(study, trials),
+            pairing(study, comparisons),
             tables.configuration_differences(study, trials),
             tables.every_trial(study, trials, records),
         )
@@ -69,10 +73,9 @@ def write_report(study: StoredStudy, trials: pd.DataFrame, curves: pd.DataFrame,
 
 
 def _write_table(table: Table, folder: Path) -> list[Path]:
-    contents = {"csv": to_csv(table), "md": to_markdown(table), "tex": to_latex(table)}
-    files = [folder / f"{table.name}.{ending}" for ending in contents]
-    for file, content in zip(files, contents.values(), strict=True):
-        write_text(file, content)
+    files = [folder / f"{table.name}{ending}" for ending in FORMATS]
+    for file in files:
+        write_text(file, FORMATS[file.suffix](table))
     return files
 
 

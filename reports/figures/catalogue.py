@@ -53,7 +53,9 @@ def all_figures(study: StoredStudy, trials: pd.DataFrame, curves: pd.DataFrame) 
     for name, title, caption, figure in drawings:
         if figure is not None:
             yield NamedFigure(name, title, caption, figure)
-    for objective in reporting_objectives(curves):
+    # What only the A/A control has does nothing, and has nothing to show.
+    controls = [arm.name for arm in study.arms if arm.control]
+    for objective in reporting_objectives(curves[~curves["arm"].isin(controls)]):
         name = f"diagnostics_{re.sub('[^A-Za-z0-9]+', '_', objective)[:60]}"
         parts = diagnostic_parts(study, curves, objective)
         for part in range(parts):

@@ -13,7 +13,8 @@ from scipy import stats
 
 from ablations.stored import StoredStudy
 from reports.comparisons import compare
-from reports.equal_cost import EqualCost, at_equal_cost, flops, seconds
+from reports.cost_curves import flops, seconds
+from reports.equal_cost import EqualCost, at_equal_cost
 from reports.fairness import fairness
 from reports.frames import complete_curves
 from reports.table import Table
@@ -167,6 +168,15 @@ def test_sizes_are_marked(parameters: int, settings: dict[str, str], ratio: str,
     assert (row["inference parameters"], row["size"], table.rows[0][3].kind) == (ratio, words, kind)
 
 
+@pytest.mark.parametrize(
+    "settings", [{"model.match": "flops"}, {"model.match": {"by": "flops"}}, {"model.match.by": "flops"}]
+)
+def test_a_match_by_flops_is_marked_where_it_is(settings: dict[str, object]) -> None:
+    study = synthetic.study_of({"reference": {}, "arm": settings}, "reference", 1, parameters={"arm": SIZE // 2})
+    row = cells(table_of((study, synthetic.trials_of(study, {}), pd.DataFrame())))
+    assert (row["size"], row["training FLOPs per token"]) == ("not equal", "×1.00, matched")
+
+
 def test_the_row_of_an_arm_that_costs_more() -> None:
     frames = hand_made(
         {"reference": REFERENCE, "arm": ARM}, speeds={"arm": [2.5] * 3},
@@ -204,8 +214,7 @@ def test_a_reference_that_was_solved_for_the_base_is_said() -> None:
     matched = study.arms[0].model_copy(update={"settings": {"model.match": "parameters"}})
     study = study.model_copy(update={"arms": [matched, study.arms[1]]})
     assert (
-        "0 training-only ones, its width solved to match the study's base;"
-        in table_of((study, trials, curves)).notes[1]
+        "0 training-only ones, its size solved to match the study's base;" in table_of((study, trials, curves)).notes[1]
     )
 
 

@@ -19,7 +19,7 @@ from reports.records import Records, read_records, summary
 from reports.writing import write_report
 from tests.reports import synthetic
 
-TABLES = ["configuration_differences", "fairness", "ledger", "main", "pairing", "trials"]
+TABLES = ["configuration_differences", "efficiency", "fairness", "ledger", "main", "pairing", "trials"]
 
 
 def contents(folder: Path) -> dict[str, bytes]:

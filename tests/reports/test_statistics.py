@@ -100,6 +100,25 @@ def test_equivalence_without_variance_margin_or_data() -> None:
     assert math.isnan(statistics.equivalence_test([0.1], 1))
 
 
+def test_equivalence_and_intervals_work_on_many_studies_at_once() -> None:
+    differences = np.random.default_rng(9).normal(0, 0.01, size=(2, 7, 5))
+    differences[1, 3] = 0.002
+    together = statistics.equivalence_test(differences, 0.01)
+    lows, highs = statistics.t_intervals(differences)
+    for place in np.ndindex(2, 7):
+        assert together[place] == statistics.equivalence_test(differences[place], 0.01)
+        assert (lows[place], highs[place]) == pytest.approx(statistics.t_interval(differences[place]), **EXACT)
+
+
+def test_verdicts_of_many_are_those_of_each() -> None:
+    differences = np.random.default_rng(10).normal(0, 1, size=(30, 5))
+    differences[3] = 0
+    p, equivalence = np.random.default_rng(11).choice([0.01, 0.5, math.nan], size=(2, 30))
+    said = statistics.verdicts(differences, p, equivalence)
+    assert said.tolist() == [str(statistics.verdict(*one)) for one in zip(differences, p, equivalence, strict=True)]
+    assert len(set(said)) == 5
+
+
 @settings(max_examples=5)  # statsmodels takes 20 ms a call
 @given(p_lists)
 def test_holm_is_that_of_statsmodels(p_values: list[float]) -> None:
@@ -159,8 +178,12 @@ def test_seeds_to_decide_counts_a_proof_of_equivalence() -> None:
     seeds = statistics.seeds_to_decide(0, 0.01, 0.01, 1)
     assert seeds is not None
     differences = np.random.default_rng(6).normal(0, 0.01, size=(3000, seeds))
-    proven = np.mean([statistics.equivalence_test(row, 0.01) <= 0.05 for row in differences[:600]])
-    assert proven == pytest.approx(0.8, abs=0.05)  # three standard errors of 600 draws
+    error = 3 * math.sqrt(0.16 / 3000)
+    proven = [
+        (statistics.equivalence_test(differences[:, :count], 0.01) <= 0.05).mean() for count in (seeds - 1, seeds)
+    ]
+    assert proven[0] < 0.8 + error
+    assert proven[1] > 0.8 - error
 
 
 @pytest.mark.parametrize(("mean", "deviation"), [(math.nan, 1.0), (0.1, 0.0), (0.1, math.nan), (1e-9, 1.0)])

@@ -14,8 +14,10 @@ from scipy import stats
 
 from ablations.stored import StoredStudy
 from reports import tables
+from reports.accounts import failures, ledger
 from reports.comparisons import compare
 from reports.main_table import main_table
+from reports.pairing import pairing
 from reports.records import Records
 from reports.table import Table
 from reports.table_formats import to_csv
@@ -120,7 +122,7 @@ def test_the_word_paired_needs_proof() -> None:
 def test_the_ledger_counts_trials_and_shared_ones_once() -> None:
     study = synthetic.study_of({"reference": {}, "again": {}, "arm": {"objective.n": 1}}, "reference", 3)
     losses = [4.0, math.nan, 4.1]
-    table = tables.ledger(study, synthetic.trials_of(study, {"reference": losses, "again": losses, "arm": [4.0]}))
+    table = ledger(study, synthetic.trials_of(study, {"reference": losses, "again": losses, "arm": [4.0]}))
     assert column(table, "done") == ["2", "2", "1", "3"]
     assert column(table, "failed") == ["1", "1", "0", "1"]
     assert column(table, "pending") == ["0", "0", "2", "2"]
@@ -131,7 +133,7 @@ def test_the_ledger_counts_trials_and_shared_ones_once() -> None:
 
 def test_failures_say_what_happened() -> None:
     study, trials, _ = synthetic.half_finished()
-    table = tables.failures(study, trials)
+    table = failures(study, trials)
     assert table is not None
     (row,) = table.rows
     assert [cell.text for cell in row[:4]] == [
@@ -139,13 +141,13 @@ def test_failures_say_what_happened() -> None:
     ]  # fmt: skip
     assert row[4].link == f"../trials/{study.arms[1].trials[3]}/"
     study, trials, _ = synthetic.four_arms()
-    assert tables.failures(study, trials) is None
+    assert failures(study, trials) is None
 
 
 def test_a_failure_without_words_is_shown() -> None:
     study, trials, _ = synthetic.half_finished()
     trials["failure"] = trials["failure_message"] = None
-    table = tables.failures(study, trials)
+    table = failures(study, trials)
     assert table is not None
     assert [cell.text for cell in table.rows[0][2:4]] == ["failed", "–"]
 
@@ -197,13 +199,13 @@ def test_many_keys_of_few_arms_stand_in_rows() -> None:
 
 def test_pairing_shows_its_proof() -> None:
     study, trials, _ = synthetic.half_finished()
-    table = tables.pairing(study, trials, compare(study, trials))
+    table = pairing(study, compare(study, trials))
     assert table is not None
     assert [[cell.text for cell in row[1:5]] for row in table.rows] == [
         ["3", "2", "3", "0"], ["2", "3", "2", "0"], ["0", "5", "0", "0"]
     ]  # fmt: skip
     empty = synthetic.trials_of(study, {})
-    assert tables.pairing(study, empty, compare(study, empty)) is None
+    assert pairing(study, compare(study, empty)) is None
 
 
 def test_every_trial_is_linked_to_what_it_left() -> None:
@@ -227,5 +229,5 @@ def test_a_study_without_a_finished_trial_still_has_its_tables(make) -> None:  #
     study, trials, _ = make()
     for frame in (pd.DataFrame(), trials.assign(status="failed", validation_loss=math.nan)):
         assert len(main(study, frame).rows) == len(study.arms)
-        assert len(tables.ledger(study, frame).rows) == len(study.arms) + 1
+        assert len(ledger(study, frame).rows) == len(study.arms) + 1
         assert len(tables.every_trial(study, frame, Records()).rows) == sum(len(arm.trials) for arm in study.arms)

@@ -30,7 +30,7 @@ def test_failed_pairing_names_the_arm_and_the_shares() -> None:
     study, trials, _ = synthetic.four_arms()
     trials.loc[(trials["arm"] == study.arms[1].name) & (trials["seed"] < 2), "batch_digest"] = "another"
     text = warnings_of(study, trials)["pairing"]
-    assert "“DeepSight without objective” (3 of 5)" in text
+    assert "for “DeepSight without objective” (the same batches in the same order in 3 of 5 pairs)." in text
     assert "not called paired" in text
 
 
