@@ -32,6 +32,25 @@ def command(python: Path, *words: str | Path, folder: Path) -> subprocess.Comple
     return answer
 
 
+ONE_AFTER_ANOTHER = """
+import sys
+from deepsight.cli import app
+for words in [line.split() for line in sys.argv[1:]]:
+    sys.argv = ["deepsight", *words]
+    try:
+        app.main()
+    except SystemExit as ended:
+        if ended.code:
+            raise
+    print(end="\\0", flush=True)
+"""
+
+
+def outputs(python: Path, *lines: str, folder: Path) -> list[str]:
+    """Return what commands print, run one after another in one process: most of the time goes into its start."""
+    return command(python, "-c", ONE_AFTER_ANOTHER, *lines, folder=folder).stdout.split("\0")[:-1]
+
+
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the interpreter of a new environment: it sees this one's packages, and the example is installed in it."""
@@ -52,16 +71,15 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 def test_it_is_listed_with_the_package_that_it_comes_from(python: Path, tmp_path: Path) -> None:
-    listed = json.loads(command(python, "-m", "deepsight", "objectives", "--json", folder=tmp_path).stdout)
-    found = {(entry["kind"], entry["name"]): entry for entry in listed}
+    lines = ("objectives --json", "objectives --kind objective", "objectives recurrence")
+    listed, table, shown = outputs(python, *lines, folder=tmp_path)
+    found = {(entry["kind"], entry["name"]): entry for entry in json.loads(listed)}
     assert found["objective", "recurrence"]["from"] == "deepsight-recurrence 0.1.0"
     assert found["aggregator", "first_and_last"]["from"] == "deepsight-recurrence 0.1.0"
     assert found["objective", "future_context"]["from"] == "deepsight"
     # Not in the environment of these tests: it came by being installed.
     assert "recurrence" not in objectives
-    table = command(python, "-m", "deepsight", "objectives", "--kind", "objective", folder=tmp_path).stdout
     assert "from deepsight-recurrence" in table
-    shown = command(python, "-m", "deepsight", "objectives", "recurrence", folder=tmp_path).stdout
     assert re.search(r"comes from +deepsight-recurrence 0\.1\.0", shown)
 
 

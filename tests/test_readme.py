@@ -6,6 +6,9 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -18,33 +21,32 @@ def block(language: str, file: str) -> str:
     return found.group(1)
 
 
-def deepsight(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    words = [sys.executable, "-m", "deepsight", *arguments]
-    return subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
-
-
-def test_an_objective_in_ten_lines_and_a_study_in_ten_lines(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_an_objective_in_ten_lines_and_a_study_in_ten_lines(
+    command_line: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     objective, study = block("python", "two_ahead.py"), block("yaml", "study.yaml")
     assert len([line for line in study.splitlines() if line.strip()]) <= 11
     (tmp_path / "two_ahead.py").write_text(objective, encoding="utf-8")
-    # The README's study at a size for a test: the same keys, a few steps.
-    small = study.replace("preset: tiny", "preset: tiny, training: {steps: 3, warmup_steps: 0}").replace(
-        "seeds: 5", "seeds: 1"
-    )
-    assert small.count("steps: 3") == small.count("seeds: 1") == 1
+    # The README's study at a size for a test: the same keys, a few steps, and the text of one package.
+    less = "data: {corpus: {name: pydocs, packages: [click]}}, training: {steps: 3, warmup_steps: 0}"
+    small = study.replace("preset: tiny", f"preset: tiny, {less}").replace("seeds: 5", "seeds: 1")
+    assert small.count(less) == small.count("seeds: 1") == 1
     (tmp_path / "study.yaml").write_text(small, encoding="utf-8")
     command = ("ablate", "study.yaml", "--plugin", "two_ahead.py")
-    planned = deepsight(tmp_path, *command, "--dry-run")
+    monkeypatch.chdir(tmp_path)
+    planned = command_line(*command, "--dry-run")
     assert planned.returncode == 0, planned.stderr
     assert not (tmp_path / "runs").exists()
-    answer = deepsight(tmp_path, *command)
+    words = [sys.executable, "-m", "deepsight", *command]
+    answer = subprocess.run(words, capture_output=True, text=True, check=False)
     assert answer.returncode == 0, answer.stderr
     assert (tmp_path / "runs" / "two-ahead" / "report" / "index.html").is_file()
 
 
-def test_commands_named_in_the_readme_exist(tmp_path: Path) -> None:
+def test_commands_named_in_the_readme_exist(command_line: Any) -> None:
     text = README.read_text(encoding="utf-8")
     commands = set(re.findall(r"^(?:\S+/)?deepsight (\w+)", text, re.MULTILINE))
     assert {"train", "ablate", "model"} <= commands
     for command in commands:
-        assert deepsight(tmp_path, command, "--help").returncode == 0, command
+        assert command_line(command, "--help").returncode == 0, command

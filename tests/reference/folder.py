@@ -5,6 +5,7 @@ Shapes come from the folder alone: any folder of this format can be checked.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from dataclasses import dataclass
@@ -64,10 +65,12 @@ class Reference:
         return {name[2:]: tensor for name, tensor in tensors.items() if name.startswith("__")}
 
     def model(self, system: str) -> tuple[Architecture, dict[str, Tensor]]:
-        """Return the converted network in training mode, and the norms of the objective."""
-        network, norms = read_original(self.folder / f"{system}.safetensors")
-        config = model_config(network, self.config["heads"], self.config["cross_heads"])
-        return load_network(network, config).train(), norms
+        """Return the converted network in training mode and without gradients, and the norms of the objective."""
+        model, norms = _converted(
+            self.folder / f"{system}.safetensors", self.config["heads"], self.config["cross_heads"]
+        )
+        model.zero_grad(set_to_none=True)
+        return model, norms
 
     def objectives(self, case: Case, model: Architecture, norms: dict[str, Tensor]) -> Objectives:
         """Return the objective of a case with the converted norms."""
@@ -85,6 +88,13 @@ class Reference:
         part = built.parts["future_context"]
         part.load_state_dict({name: norms[name] for name in part.state_dict()})
         return built
+
+
+@functools.lru_cache(maxsize=2)
+def _converted(file: Path, heads: int, cross_heads: int) -> tuple[Architecture, dict[str, Tensor]]:
+    """No check changes a weight, so that all cases of a folder can have one network."""
+    network, norms = read_original(file)
+    return load_network(network, model_config(network, heads, cross_heads)).train(), norms
 
 
 def check_logits(reference: Reference, system: str) -> None:

@@ -6,6 +6,7 @@ product, so a folder written by it is a second witness, of any shape.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import math
@@ -169,6 +170,7 @@ class PlainBaseline(nn.Module):
         return self.ln(x) @ self.token_embedding.weight.T
 
 
+@functools.cache
 def future_weights(time: int, n: int, aggregation: str) -> Tensor:
     """Return the (time × time) matrix whose row i holds the weights of positions i + 1 … i + n."""
     weights = torch.zeros(time, time)

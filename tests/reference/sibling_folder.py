@@ -5,9 +5,11 @@ Shapes come from the folder alone: any folder of this format can be checked.
 
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import load_file
 from torch import Tensor
@@ -59,22 +61,16 @@ class SiblingReference:
         return tensors["__tokens"], tensors["__targets"]
 
     def model(self, case: Case) -> tuple[Architecture, dict[str, Tensor]]:
-        """Return the converted network of a case in training mode, and the norms of the objective."""
-        network, norms = read_original(self.folder / f"{SYSTEM}.safetensors")
-        said = {
-            "attention_order": ORDERS[case["order"]],
-            "subtract_positions": SUBTRACTIONS[case["sub"]],
-            "add_positions": case["addp"],
-            "bridge_norm": case["lnff"],
-        }
-        sibling = sibling_of(network, norms, said)
-        assert sibling is not None
-        # One file serves all cases; a model that reads no next position has one row less.
-        rows = self.config["context"] + reads_next_position(sibling)
-        network["embedding.position.weight"] = network["embedding.position.weight"][:rows]
-        config = model_config(network, self.config["heads"], self.config["cross_heads"], sibling)
-        assert config.context == self.config["context"]
-        return load_network(network, config).train(), norms
+        """Return the converted network of a case in training mode and without gradients, and the objective's norms."""
+        said = (
+            ("attention_order", ORDERS[case["order"]]),
+            ("subtract_positions", SUBTRACTIONS[case["sub"]]),
+            ("add_positions", case["addp"]),
+            ("bridge_norm", case["lnff"]),
+        )
+        model, norms = _converted(self.folder / f"{SYSTEM}.safetensors", tuple(self.config.items()), said)
+        model.zero_grad(set_to_none=True)
+        return model, norms
 
     def objectives(self, case: Case, model: Architecture, norms: dict[str, Tensor]) -> Objectives:
         """Return the objective of a case, if it has any, with the converted norms."""
@@ -91,6 +87,22 @@ class SiblingReference:
         part = built.parts["embedding"]
         part.load_state_dict({name: norms[name] for name in part.state_dict()})
         return built
+
+
+@functools.lru_cache(maxsize=24)
+def _converted(
+    file: Path, shape: tuple[tuple[str, int], ...], said: tuple[tuple[str, Any], ...]
+) -> tuple[Architecture, dict[str, Tensor]]:
+    """No check changes a weight, so that all cases of a folder with equal settings can have one network."""
+    (network, norms), of_folder = read_original(file), dict(shape)
+    sibling = sibling_of(network, norms, dict(said))
+    assert sibling is not None
+    # One file serves all cases; a model that reads no next position has one row less.
+    rows = of_folder["context"] + reads_next_position(sibling)
+    network["embedding.position.weight"] = network["embedding.position.weight"][:rows]
+    config = model_config(network, of_folder["heads"], of_folder["cross_heads"], sibling)
+    assert config.context == of_folder["context"]
+    return load_network(network, config).train(), norms
 
 
 def check_case(reference: SiblingReference, case: Case) -> None:

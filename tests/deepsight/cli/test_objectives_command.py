@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -13,9 +14,7 @@ from typing import Any
 import pytest
 
 from deepsight import plug_ins
-from deepsight.cli import app
 from deepsight.cli.beginning import write_objective
-from deepsight.counting import cost_of
 from deepsight.describing import component_named, docstring_of, parameters_of, type_name
 from deepsight.errors import UserError
 from deepsight.plug_ins import REGISTRIES, load_plugins, objectives
@@ -86,18 +85,12 @@ def plugin(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def deepsight(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    """Return a function that runs the command line in this process: (exit code, stdout, stderr)."""
+def deepsight(command_line: Any) -> Any:
+    """Return a function that runs `deepsight objectives WORDS` in this process: (exit code, stdout, stderr)."""
 
     def run(*words: str | Path, columns: int = 100) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["deepsight", "objectives", *map(str, words)])
-        monkeypatch.setenv("COLUMNS", str(columns))
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            app.main()
-        said = capsys.readouterr()
-        code = ended.value.code
-        return (code if isinstance(code, int) else 0), said.out, said.err
+        answer = command_line("objectives", *words, columns=columns)
+        return answer.returncode, answer.stdout, answer.stderr
 
     return run
 
@@ -153,9 +146,9 @@ def test_one_component_in_whole(deepsight: Any, plugin: Path) -> None:
     assert "the key 'n' is missing" in out
 
 
-def test_the_cost_of_an_objective_is_that_of_the_preset(deepsight: Any) -> None:
+def test_the_cost_of_an_objective_is_that_of_the_preset(deepsight: Any, counted_once: Any) -> None:
     _, out, _ = deepsight("future_context", columns=160)
-    plain, own = (cost_of(load_run("tiny", {"objective": name})) for name in ("none", "future_context"))
+    plain, own = (counted_once(load_run("tiny", {"objective": name})) for name in ("none", "future_context"))
     more = own.training_flops_per_token - plain.training_flops_per_token
     assert f"{own.training_only:,} parameters of training only; {more:+,} training FLOPs per token" in out
     cost = json.loads(deepsight("future_context", "--json")[1])["cost"]
@@ -263,8 +256,8 @@ def test_the_test_of_new_fails_where_the_objective_is_wrong(tmp_path: Path) -> N
     objective, test = write_objective("two_back", tmp_path)
     text = objective.read_text(encoding="utf-8")
     objective.write_text(text.replace("trace.ahead(self.k)", "trace.ahead(1)"), encoding="utf-8")
-    call = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "by_hand", str(test)]
-    assert "1 failed" in subprocess.run(call, cwd=tmp_path, capture_output=True, text=True, check=False).stdout
+    with pytest.raises(AssertionError):
+        runpy.run_path(str(test))["test_the_formula_by_hand"]()
 
 
 def test_types_in_words() -> None:
