@@ -48,6 +48,7 @@ def run_study(driver: Driver, request: Request, console: Console) -> None:
     from deepsight.cli.stopping import stop_on_signal
 
     folder = driver.job.folder
+    request = _with_checked_options(request)
     plan = driver.plan()
     check_folder(plan, folder)
     done = finished_trials(plan, folder)
@@ -72,6 +73,40 @@ def run_study(driver: Driver, request: Request, console: Console) -> None:
             plan, executor, stop, replanned=lambda new: display.extend(new, finished_trials(new, folder))
         )
     _conclude(driver, reason, console)
+
+
+def _with_checked_options(request: Request) -> Request:
+    """Return the request with `workers` among the executor's options, after these have been checked.
+
+    Raises:
+        UserError: an option is unknown, or does not fit.
+
+    """
+    from deepsight.errors import UserError
+    from deepsight.validation import validated
+
+    if request.executor == "local":
+        if request.options:
+            raise UserError("--executor-option belongs to --executor ray or slurm")
+        return request
+    if request.executor == "ray":
+        from ablations.executors.ray_tasks import RayOptions
+
+        request = _with_workers(request, "most_at_once")
+        validated(RayOptions, request.options)
+        return request
+    from ablations.executors.slurm import slurm_options
+
+    request = _with_workers(request, "workers")
+    slurm_options(request.options)
+    return request
+
+
+def _with_workers(request: Request, key: str) -> Request:
+    """Return the request with --workers as one of its executor's options, where that is not given."""
+    if request.workers is None or key in request.options:
+        return request
+    return replace(request, options={**request.options, key: request.workers})
 
 
 def _measure(driver: Driver, plan: Plan, done: set[str], request: Request, console: Console) -> None:
@@ -119,16 +154,14 @@ def _taken_sentence(taken: dict[str, Any]) -> str | None:
 
 def _executor(driver: Driver, plan: Plan, request: Request, display: StudyDisplay) -> Executor:
     from ablations.supervisor import Supervisor
-    from deepsight.errors import UserError
 
     job = driver.job
     if request.executor == "ray":
         from ablations.executors.ray_tasks import RayExecutor, RayOptions
         from deepsight.validation import validated
 
-        return RayExecutor(job.folder, job.plugins, display, request.rules, validated(RayOptions, request.options))
-    if request.options:
-        raise UserError("--executor-option belongs to --executor ray or slurm")
+        options = validated(RayOptions, request.options)
+        return RayExecutor(job.folder, job.plugins, display, request.rules, options, driver.corpus)
     places = driver.places(plan, request.workers)
     return Supervisor(job.folder, places, job.plugins, display, request.rules, driver.need, driver.corpus)
 

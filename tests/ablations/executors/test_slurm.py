@@ -53,7 +53,8 @@ def test_trials_do_not_see_the_signals_by_which_slurm_gives_notice() -> None:
 
 
 @pytest.mark.slow
-def test_two_loops_share_a_study(tmp_path: Path) -> None:
+def test_two_loops_share_a_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan_quickly(monkeypatch)
     study = long_study(tmp_path, write_text(tmp_path / "text", documents=8), base__training__steps=40)
     plan = planned(study)
     folder = tmp_path / "loops" / "out"
