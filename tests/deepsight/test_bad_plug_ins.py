@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ablations.attempts import read_history
 from deepsight import plug_ins
 from deepsight.cli import app
 from deepsight.plug_ins import REGISTRIES
@@ -263,8 +263,8 @@ def test_a_trial_says_what_it_died_of(commands: Commands, case: str) -> None:
         is_one_sentence(err, commands.plugin, line or changed_at, said)
         return
     assert code == 1
-    (failure,) = (commands.folder / "study").rglob("failure.json")
-    message = json.loads(failure.read_text(encoding="utf-8"))["message"]
+    histories = [read_history(trial).last for trial in (commands.folder / "study" / "trials").iterdir()]
+    (message,) = [last.message for last in histories if last is not None and last.failed]
     is_one_sentence(message, commands.plugin, line or changed_at, said)
     assert message in out
 

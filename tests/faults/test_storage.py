@@ -38,7 +38,7 @@ def run(plan: Plan, folder: Path, **settings: object) -> Record:
 def stopped(text: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Path, dict[str, object]]:
     """A study stopped half-way with checkpoints of both trials, and what it measures undisturbed."""
     folder = tmp_path_factory.mktemp("stopped")
-    changes = {"base__runtime__checkpoint_every": 2, "base__training__steps": 200, "seeds": 1}
+    changes = {"base__runtime__checkpoint_every": 5, "base__training__steps": 60, "seeds": 1}
     file = write_study(folder / "study.yaml", study_data(text, **changes))
     plan = planned(file)
     for name in ("whole", "half"):
