@@ -58,6 +58,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _built_in_components() -> None:
+    """Register all built-in components before any test.
+
+    Tests that restore a registry to what it held would otherwise lose those whose module was imported meanwhile: a
+    module registers its components once, when it is imported.
+    """
+    from deepsight.plug_ins import REGISTRIES
+
+    for registry in REGISTRIES:
+        for name in registry.names():
+            registry[name]
+
+
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the tests of a session share one cache folder, apart from the user's."""
