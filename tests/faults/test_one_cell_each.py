@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -86,10 +88,12 @@ def test_a_log_does_not_grow_without_end(answered: tuple[Path, str], trials: pd.
     assert log.stat().st_size <= 4 * 2**20
 
 
-def test_failed_trials_stay_failed_until_asked_for(answered: tuple[Path, str]) -> None:
+def test_failed_trials_stay_failed_until_asked_for(
+    answered: tuple[Path, str], command_line: Callable[..., Any]
+) -> None:
     folder, _ = answered
     before = {path: path.read_bytes() for path in folder.rglob("attempts.jsonl")}
-    answer = command(
+    answer = command_line(
         "ablate", str(folder / "study.yaml"), "--out", str(folder), "--plugin", str(folder / "plugins" / "trouble.py")
     )
     assert answer.returncode == 1

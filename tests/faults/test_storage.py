@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,6 @@ from ablations.running import prepare_study, run_trials
 from ablations.stored import trial_folder
 from reports.build import build
 from tests.ablations.studies import Record, planned, study_data, write_study
-from tests.ablations.test_running import command
 from tests.faults.trouble import check_no_leftovers, long_study, outcome, start_driver
 from tests.runs import write_text
 
@@ -129,7 +129,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", place], check=True)
 
 
-def test_a_full_disk_is_one_sentence_a_trial_and_loses_nothing(text: Path, tmp_path: Path, small_disk: Path) -> None:
+def test_a_full_disk_is_one_sentence_a_trial_and_loses_nothing(
+    text: Path, tmp_path: Path, small_disk: Path, command_line: Callable[..., Any]
+) -> None:
     file = write_study(tmp_path / "study.yaml", study_data(text, seeds=1))
     plan = planned(file)
     prepare_study(plan, file, small_disk / "out")
@@ -143,7 +145,7 @@ def test_a_full_disk_is_one_sentence_a_trial_and_loses_nothing(text: Path, tmp_p
     filler.unlink()
     again = tmp_path / "again"
     shutil.copytree(small_disk / "out", again)
-    answer = command("ablate", str(file), "--out", str(again), "--retry", "failed")
+    answer = command_line("ablate", str(file), "--out", str(again), "--retry", "failed")
     assert answer.returncode == 0, answer.stdout + answer.stderr
     assert set(ablations.load(again)["status"]) == {"done"}
 
