@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +36,7 @@ def test_an_objective_in_ten_lines_and_a_study_in_ten_lines(
     planned = command_line(*command, "--dry-run")
     assert planned.returncode == 0, planned.stderr
     assert not (tmp_path / "runs").exists()
-    words = [sys.executable, "-m", "deepsight", *command]
-    answer = subprocess.run(words, capture_output=True, text=True, check=False)
+    answer = command_line(*command)
     assert answer.returncode == 0, answer.stderr
     assert (tmp_path / "runs" / "two-ahead" / "report" / "index.html").is_file()
 

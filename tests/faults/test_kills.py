@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from ablations.driver import Job, work
 from ablations.plan import Plan
 from ablations.status import read_status
 from deepsight.errors import UserError
@@ -34,10 +35,10 @@ SECONDS = 3600 if TORTURE else 150
 def test_killed_at_random_moments_a_study_ends_as_if_nothing_had_been(tmp_path: Path) -> None:
     study = long_study(tmp_path, write_text(tmp_path / "text"))
     plan = planned(study)
-    undisturbed = start_driver(study, tmp_path / "undisturbed" / "out")
-    assert undisturbed.wait(SECONDS) == 0
-    expected = outcome(tmp_path / "undisturbed" / "out", plan)
-    check_nothing_ran_twice(tmp_path / "undisturbed" / "out", plan)
+    undisturbed = tmp_path / "undisturbed" / "out"
+    assert work(Job(study, undisturbed, (), "deepsight ablate"), workers=2) is None
+    expected = outcome(undisturbed, plan)
+    check_nothing_ran_twice(undisturbed, plan)
 
     dice, limit = random.Random(4), time.monotonic() + SECONDS
     killed: list[str] = []

@@ -74,9 +74,11 @@ DRIVER = """
 import sys
 from pathlib import Path
 from ablations.driver import Job, work
+from ablations.supervisor import warm_up
 from ablations.trial_queue import Rules
 
 if __name__ == "__main__":
+    warm_up()
     study, folder, *plugins = map(Path, sys.argv[1:])
     print(work(Job(study, folder, tuple(plugins), "deepsight ablate"), 2, Rules(retries=99)))
 """
