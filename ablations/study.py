@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from ablations.written import check_name, checked
 from deepsight.errors import UserError, suggestion
+from deepsight.limits import Seed
 from deepsight.merging import with_dotted_keys
 from deepsight.validation import Strict, validated
 from deepsight.yaml_files import read_yaml
@@ -22,7 +23,6 @@ NOT_TUNED = ("seed", "data", "evaluation", "runtime")
 MATCHED = ("model.match", "training.match")
 
 Values = Annotated[list[Any], Field(min_length=1)]
-Seed = Annotated[int, Field(ge=0)]
 
 
 def _seed_list(written: Any) -> Any:

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from deepsight.data.tokenizers import end_of_text_of, vocabulary_of
 from deepsight.errors import UserError
 from deepsight.files import digest_of_json
+from deepsight.limits import Count, Depth, Length, Seed, Width
 from deepsight.objective_specs import resolved_objectives
 from deepsight.plug_ins import ArchitectureSpec, CorpusSpec, architectures, corpora
 from deepsight.registry import Spec
@@ -48,13 +49,13 @@ class ModelConfig(Strict):
     """
 
     architecture: ArchitectureSpec = "deepsight"
-    width: int = Field(ge=1)
-    layers: int | list[int]
-    heads: int = Field(ge=1)
-    cross_heads: int | None = Field(default=None, ge=1)
-    context: int = Field(ge=1)
+    width: Width
+    layers: Depth | list[Depth]
+    heads: Width
+    cross_heads: Width | None = None
+    context: Length
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
-    feed_forward: int | None = Field(default=None, ge=1)
+    feed_forward: Length | None = None
     positions: Literal["learned", "rotary"] = "learned"
 
     @property
@@ -121,11 +122,11 @@ class TrainingConfig(Strict):
 
     """
 
-    steps: int = Field(ge=1)
-    batch_size: int = Field(ge=1)
+    steps: Count
+    batch_size: Length
     learning_rate: float = Field(gt=0.0)
     final_learning_rate_fraction: float = Field(default=0.1, ge=0.0, le=1.0)
-    warmup_steps: int = Field(default=0, ge=0)
+    warmup_steps: int = Field(default=0, ge=0, le=10**12)
     weight_decay: float = Field(default=0.1, ge=0.0)
     betas: list[Annotated[float, Field(ge=0.0, lt=1.0)]] = Field(default=[0.9, 0.95], min_length=2, max_length=2)
     gradient_clip: float | None = Field(default=1.0, gt=0.0)
@@ -143,8 +144,8 @@ class EvaluationConfig(Strict):
 
     """
 
-    every: int = Field(ge=1)
-    windows: int | None = Field(default=None, ge=1)
+    every: Count
+    windows: Count | None = None
     first_position: int = Field(default=0, ge=0)
 
 
@@ -165,11 +166,11 @@ class RuntimeConfig(Strict):
 
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     attention: Literal["auto", "sdpa", "xformers"] = "auto"
-    threads: int | None = Field(default=None, ge=1)
-    micro_batch_size: int | None = Field(default=None, ge=1)
+    threads: Width | None = None
+    micro_batch_size: Length | None = None
     compile: bool = False
-    checkpoint_every: int | None = Field(default=None, ge=1)
-    log_every: int = Field(default=10, ge=1)
+    checkpoint_every: Count | None = None
+    log_every: Count = 10
     tensorboard: bool = False
 
 
@@ -181,7 +182,7 @@ class RunConfig(Strict):
     objective: Annotated[list[Spec], BeforeValidator(resolved_objectives)]
     training: TrainingConfig
     evaluation: EvaluationConfig
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
     runtime: RuntimeConfig = RuntimeConfig()
 
     @model_validator(mode="after")

@@ -256,3 +256,24 @@ def test_the_identity_does_not_drift() -> None:
         "evaluation": {"every": 1},
     }
     assert run_config(written).identity("x", {}) == "9a0725f53eb300d0a01e4c23966973b45e778fba3bc9d9d894ca70c75f17bb5f"
+
+
+NUMBERS = [
+    *(f"model__{key}" for key in ("width", "heads", "cross_heads", "context", "feed_forward")),
+    *(f"training__{key}" for key in ("steps", "batch_size", "warmup_steps")),
+    *(f"evaluation__{key}" for key in ("every", "windows")),
+    *(f"runtime__{key}" for key in ("threads", "micro_batch_size", "checkpoint_every", "log_every")),
+    "seed",
+]
+
+
+@pytest.mark.parametrize("key", NUMBERS)
+def test_a_number_that_is_a_slip_of_the_keyboard_is_refused(key: str) -> None:
+    said = refusal(**{key: 10**30})
+    assert said.startswith(key.replace("__", "."))
+    assert "less than" in said
+
+
+def test_more_layers_than_anyone_trains_are_refused_before_they_are_built() -> None:
+    assert refusal(model__layers=[1, 10**6]).startswith("model.layers.1: this should be less than or equal to 1000")
+    assert refusal(model__layers=10**6, model__architecture="baseline").startswith("model.layers: this should be less")

@@ -23,7 +23,7 @@ from tests.runs import write_text
 
 FILES = 5000 if TORTURE else 1000
 ODD: list[Any] = [
-    None, True, -1, 0, 10**30, 0.5, float("nan"), float("inf"), "", "x", "none", "3e-4", "../../etc/passwd", "/",
+    None, True, -1, 0, 10**6, 10**30, 0.5, float("nan"), float("inf"), "", "x", "none", "3e-4", "../../etc/passwd", "/",
     "a\nb",
     "\x1b[2J", "<script>alert(1)</script>", "[bold]", "é" * 300, [], [[]], {}, [None], {"name": "none"}, {"name": 3},
     {"name": "future_context", "n": -3}, {"": ""}, {1: 2}, [1, "a"], "!!python/object:os.system", "model.width == 3",
