@@ -70,6 +70,21 @@ def t_intervals(values: npt.ArrayLike, level: float = LEVEL) -> tuple[Numbers, N
     return np.asarray(means - half_widths), np.asarray(means + half_widths)
 
 
+def within_intervals(values: npt.ArrayLike, level: float = LEVEL) -> tuple[Numbers, Numbers]:
+    """Intervals of means without what seeds have in common: (seeds, conditions) → (conditions,), (conditions,).
+
+    Each row is moved to the mean of all rows before Student's interval is taken (Cousineau, 2005), and the interval is
+    widened by √(k / (k − 1)) for k conditions, for what that takes away (Morey, 2008). Two conditions are then as
+    certain beside each other as their intervals look. Needs two seeds and two conditions.
+    """
+    numbers = np.asarray(values, dtype=np.float64)
+    centred = numbers - numbers.mean(axis=1, keepdims=True) + numbers.mean()
+    low, high = t_intervals(centred.T, level)
+    means = numbers.mean(axis=0)
+    widening = math.sqrt(numbers.shape[1] / (numbers.shape[1] - 1))
+    return means - (means - low) * widening, means + (high - means) * widening
+
+
 def t_test(differences: npt.ArrayLike) -> Numbers:
     """Two-sided p of the paired t test over the last axis: (…, pairs) → (…).
 

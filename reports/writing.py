@@ -12,6 +12,7 @@ from deepsight.files import atomic_path, write_text
 from reports import images, tables
 from reports.accounts import failures, ledger
 from reports.comparisons import compare
+from reports.effects import factor_effects
 from reports.efficiency import efficiency
 from reports.fairness import fairness
 from reports.figures.catalogue import all_figures
@@ -46,6 +47,7 @@ def write_report(study: StoredStudy, trials: pd.DataFrame, curves: pd.DataFrame,
             main_table(study, trials, comparisons),
             fairness(study, trials, curves, comparisons),
             efficiency(study, curves, comparisons),
+            factor_effects(study, trials),
             failures(study, trials),
             ledger(study, trials),
             pairing(study, comparisons),

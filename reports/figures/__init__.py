@@ -1,19 +1,30 @@
 """The figures of a study: each takes (study, trials, curves) and returns a matplotlib figure, or None without data."""
 
 from reports.figures.categories import category_sweep
-from reports.figures.curves import final_curves, loss_curves
+from reports.figures.curves import cost_curves, final_curves, loss_curves
 from reports.figures.diagnostics import objective_diagnostics, reporting_objectives
 from reports.figures.differences import paired_differences
+from reports.figures.effects import factor_effects, interactions
+from reports.figures.factor_pairs import factor_pair, factor_pairs
 from reports.figures.horizons import horizon_sweep
 from reports.figures.layers import layer_splits
+from reports.figures.reaching import cost_to_reach
+from reports.figures.sizes import size_and_loss
 
 __all__ = [
     "category_sweep",
+    "cost_curves",
+    "cost_to_reach",
+    "factor_effects",
+    "factor_pair",
+    "factor_pairs",
     "final_curves",
     "horizon_sweep",
+    "interactions",
     "layer_splits",
     "loss_curves",
     "objective_diagnostics",
     "paired_differences",
     "reporting_objectives",
+    "size_and_loss",
 ]

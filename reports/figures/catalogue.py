@@ -12,12 +12,16 @@ from matplotlib.figure import Figure
 from ablations.stored import StoredStudy
 from reports.comparisons import compare
 from reports.figures.categories import category_sweep
-from reports.figures.curves import final_curves, loss_curves
+from reports.figures.curves import cost_curves, final_curves, loss_curves
 from reports.figures.diagnostics import diagnostic_parts, objective_diagnostics, reporting_objectives
 from reports.figures.differences import paired_differences
+from reports.figures.effects import factor_effects, interactions
+from reports.figures.factor_pairs import factor_pair, factor_pairs
 from reports.figures.horizons import MOST_SWEEPS_WITH_INTERVALS, horizon_sweep
 from reports.figures.layers import layer_splits
 from reports.figures.panels import quantities
+from reports.figures.reaching import cost_to_reach
+from reports.figures.sizes import size_and_loss
 from reports.figures.style import MOST_ARMS_WITH_SEEDS
 from reports.figures.sweeps import category_keys
 from reports.wording import listed, named
@@ -43,12 +47,29 @@ def all_figures(study: StoredStudy, trials: pd.DataFrame, curves: pd.DataFrame) 
         ("differences", f"{word.capitalize()}s", _differences_caption(study, word), paired_differences(*frames)),
         ("loss_curves", "Validation loss over training", _curves_caption(study), loss_curves(*frames)),
         ("final_curves", "The last fifth of training", _final_caption(study), final_curves(*frames)),
+        ("cost_curves", "Validation loss over what it cost", COST_CAPTION, cost_curves(*frames)),
+        ("cost_to_reach", "What it takes to reach the reference", _reaching_caption(reference), cost_to_reach(*frames)),
+        ("size_and_loss", "Size and loss", SIZE_CAPTION, size_and_loss(*frames)),
         ("horizon_sweep", "Horizon", _horizon_caption(reference), horizon_sweep(*frames)),
         ("layer_splits", "Layer splits", _layers_caption(reference, word), layer_splits(*frames)),
     ]
+    for first, second in factor_pairs(study):
+        names = [key.removeprefix("objective.") for key in (first, second)]
+        drawings.append(
+            (
+                f"{_file_name(first)}_and_{_file_name(second)}",
+                f"{names[0].capitalize()} and {names[1]}",
+                _pair_caption(reference, word),
+                factor_pair(*frames, first=first, second=second),
+            )
+        )
+    drawings += [
+        ("factor_effects", "Factor effects", EFFECTS_CAPTION, factor_effects(*frames)),
+        ("interactions", "Interactions", INTERACTIONS_CAPTION, interactions(*frames)),
+    ]
     for key in category_keys(study):
         title = "Objectives" if key == "objective" else "Where the objective attaches"
-        name = f"{key.replace('.', '_')}_sweep"
+        name = f"{_file_name(key)}_sweep"
         drawings.append((name, title, _category_caption(reference), category_sweep(*frames, key=key)))
     for name, title, caption, figure in drawings:
         if figure is not None:
@@ -56,7 +77,7 @@ def all_figures(study: StoredStudy, trials: pd.DataFrame, curves: pd.DataFrame) 
     # What only the A/A control has does nothing, and has nothing to show.
     controls = [arm.name for arm in study.arms if arm.control]
     for objective in reporting_objectives(curves[~curves["arm"].isin(controls)]):
-        name = f"diagnostics_{re.sub('[^A-Za-z0-9]+', '_', objective)[:60]}"
+        name = f"diagnostics_{_file_name(objective)}"
         parts = diagnostic_parts(study, curves, objective)
         for part in range(parts):
             figure = objective_diagnostics(*frames, objective=objective, part=part)
@@ -64,6 +85,45 @@ def all_figures(study: StoredStudy, trials: pd.DataFrame, curves: pd.DataFrame) 
                 number, of = (f"_{part + 1}", f", part {part + 1} of {parts}") if parts > 1 else ("", "")
                 caption = _diagnostics_caption(objective, set(quantities(curves, objective)))
                 yield NamedFigure(f"{name}{number}", f"Objective {objective}{of}", caption, figure)
+
+
+COST_CAPTION = (
+    "The curves of the whole run against what they cost: training FLOPs by the count of each arm's own network and "
+    "objective, and seconds as they passed, which depend on the machine."
+)
+SIZE_CAPTION = (
+    "Mean validation loss and its 95 % t interval over seeds, against the parameters that run at inference. No arm on "
+    "the Pareto front has another that is as small and better."
+)
+EFFECTS_CAPTION = (
+    "Each value of a factor against the first one, on the average over the other factors: the dot is the mean "
+    "difference, the line its 95 % t interval over seeds, for one comparison; small marks are seeds."
+)
+INTERACTIONS_CAPTION = (
+    "Mean validation loss for each pair of two factors' values, over the other factors; lines that run parallel say "
+    "that the factors do not interact. Intervals (95 %) are without what seeds have in common (Cousineau, 2005; Morey, "
+    "2008)."
+)
+
+
+def _file_name(text: str) -> str:
+    """Return a text as a part of a file's name."""
+    return re.sub("[^A-Za-z0-9]+", "_", text)[:60]
+
+
+def _reaching_caption(reference: str) -> str:
+    return (
+        f"What each arm needs to reach the final loss of {reference}, as a multiple of what the reference needs: "
+        "geometric mean (dot) over the pairs that reach it (small marks), with the 95 % t interval of the logarithms. "
+        "Left of the line is sooner."
+    )
+
+
+def _pair_caption(reference: str, word: str) -> str:
+    return (
+        f"Mean {word} in validation loss to {reference} for each pair of values; blue is better. Cells with a verdict "
+        "of the main table carry it."
+    )
 
 
 def _differences_caption(study: StoredStudy, word: str) -> str:

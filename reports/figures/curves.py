@@ -1,4 +1,4 @@
-"""Loss curves: validation loss against the tokens read; the whole run, or its last fifth."""
+"""Loss curves: validation loss against what it cost; the whole run, or its last fifth."""
 
 from __future__ import annotations
 
@@ -17,16 +17,18 @@ from reports.figures.style import (
     COLUMN_WIDTH,
     MOST_ARMS_WITH_SEEDS,
     ROUND_STEPS,
+    TEXT_WIDTH,
     ArmStyle,
     arm_styles,
     drawn,
+    legend_below,
     name_lines,
     new_figure,
 )
 from reports.statistics import EXPLORATORY_PAIRS, t_interval
 
 LAST_PART = 0.2
-X_LABELS = {"tokens": "training tokens", "step": "step", "seconds": "seconds"}
+X_LABELS = {"tokens": "training tokens", "flops": "training FLOPs", "seconds": "seconds of training", "step": "step"}
 
 
 @drawn
@@ -39,9 +41,9 @@ def loss_curves(
 ) -> Figure | None:
     """Draw each trial as a thin line, each arm's mean bold with its 95 % t interval over seeds; None without curves.
 
-    With more than eight arms only the means are drawn.
+    With more than eight arms only the means are drawn. `against` is "tokens", "flops", "seconds" or "step".
     """
-    return _draw(study, trials, curves.dropna(subset=[measure, against]), measure, against, zoom=False)
+    return _one(study, trials, curves, measure, against, zoom=False)
 
 
 @drawn
@@ -53,7 +55,28 @@ def final_curves(
     against: str = "tokens",
 ) -> Figure | None:
     """Draw the last fifth of the loss curves, where arms part; None where fewer than two evaluations lie in it."""
-    return _draw(study, trials, curves.dropna(subset=[measure, against]), measure, against, zoom=True)
+    return _one(study, trials, curves, measure, against, zoom=True)
+
+
+@drawn
+def cost_curves(
+    study: StoredStudy, trials: pd.DataFrame, curves: pd.DataFrame, measure: str = "validation_loss"
+) -> Figure | None:
+    """Draw the loss curves of the whole run against training FLOPs, and beside it against seconds of training.
+
+    None without curves. The seconds of an arm are the mean over its trials at each evaluation.
+    """
+    figure = new_figure(TEXT_WIDTH, 2.2)
+    panels = figure.subplots(1, 2, sharey=True)
+    shown: list[ArmStyle] = []
+    for axes, against in zip(panels, ("flops", "seconds"), strict=True):
+        ends = _draw(axes, study, trials, curves, measure, against, zoom=False)
+        if ends is None:
+            return None
+        shown = [style for _, style in ends]
+    panels[1].set_ylabel("")
+    legend_below(figure, shown)
+    return figure
 
 
 def mean_rows(trials: pd.DataFrame, rows: pd.DataFrame, measure: str) -> pd.DataFrame:
@@ -77,15 +100,34 @@ def band(values: Iterable[float]) -> tuple[float, float]:
     return t_interval(numbers)
 
 
-def _draw(
+def _one(
     study: StoredStudy, trials: pd.DataFrame, curves: pd.DataFrame, measure: str, against: str, *, zoom: bool
 ) -> Figure | None:
+    figure = new_figure(COLUMN_WIDTH, 2.3)
+    axes = figure.subplots()
+    ends = _draw(axes, study, trials, curves, measure, against, zoom=zoom)
+    if ends is None:
+        return None
+    name_lines(axes, ends)
+    return figure
+
+
+def _draw(
+    axes: Axes,
+    study: StoredStudy,
+    trials: pd.DataFrame,
+    curves: pd.DataFrame,
+    measure: str,
+    against: str,
+    *,
+    zoom: bool,
+) -> list[tuple[float, ArmStyle]] | None:
+    """Draw the curves of all arms; return where each mean ends, None where there is nothing to see."""
+    curves = _costed(study, curves).dropna(subset=[measure, against])
     if curves.empty:
         return None
     styles = arm_styles(study)
     start = float(curves[against].max()) * (1 - LAST_PART) if zoom else -np.inf
-    figure = new_figure(COLUMN_WIDTH, 2.3)
-    axes = figure.subplots()
     ends: list[tuple[float, ArmStyle]] = []
     shown: list[Any] = []
     spread = len(styles) <= MOST_ARMS_WITH_SEEDS
@@ -94,6 +136,8 @@ def _draw(
         means = mean_rows(trials[trials["arm"] == arm], rows, measure)
         if means.empty:
             continue
+        # Trials reach a step after different times: their mean stands at the mean of these.
+        means = means.assign(**{against: means.groupby("step")[against].transform("mean")})
         _draw_arm(axes, rows, means, measure, against, style, spread=spread)
         shown.append(means if spread else means.groupby(["step", against], as_index=False)[measure].mean())
         ends.append((float(means[means["step"] == means["step"].max()][measure].mean()), style))
@@ -104,8 +148,13 @@ def _draw(
         _mark_failures(axes, trials, curves[curves["arm"] == arm], measure, against, style)
     axes.set(xlabel=X_LABELS.get(against, against), ylabel=f"{measure.replace('_', ' ')} (nats per token)")
     sns.despine(ax=axes)
-    name_lines(axes, ends)
-    return figure
+    return ends
+
+
+def _costed(study: StoredStudy, curves: pd.DataFrame) -> pd.DataFrame:
+    """Return the curves with the training FLOPs until each evaluation."""
+    per_token = {arm.name: float(arm.flops_per_token) for arm in study.arms}
+    return curves.assign(flops=curves["tokens"] * curves["arm"].map(per_token).astype(float))
 
 
 def _draw_arm(

@@ -109,7 +109,7 @@ def test_names_stay_text(hostile: str) -> None:
 
 def test_figures_take_the_colours_of_the_page(page: str) -> None:
     drawings = re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL)
-    assert len(drawings) == 4
+    assert len(drawings) == 6
     for drawing in drawings:
         assert "var(--ink)" in drawing
         assert "#ffffff" not in drawing

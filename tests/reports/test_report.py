@@ -19,6 +19,7 @@ from reports.records import Records, read_records, summary
 from reports.writing import write_report
 from tests.reports import synthetic
 
+FIGURES = ["cost_curves", "cost_to_reach", "diagnostics_future_context", "differences", "final_curves", "loss_curves"]
 TABLES = ["configuration_differences", "efficiency", "fairness", "ledger", "main", "pairing", "trials"]
 
 
@@ -38,7 +39,7 @@ def test_all_files_are_there(report: Path) -> None:
         *(f"tables/{name}.{ending}" for name in (*TABLES, "failures") for ending in ("csv", "md", "tex")),
         *(
             f"figures/{name}.{ending}"
-            for name in ("differences", "loss_curves", "final_curves", "diagnostics_future_context")
+            for name in FIGURES
             for ending in ("png", "svg")
         ),
     }

@@ -1,0 +1,97 @@
+"""Two factors whose values are names, such as aggregator and distance, as a heat map of differences."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from ablations.stored import StoredStudy
+from reports.comparisons import compare
+from reports.figures.heat_maps import draw_cells, filled, largest
+from reports.figures.style import COLUMN_WIDTH, LINE_HEIGHT, TEXT_WIDTH, drawn, new_figure, plain, wrapped
+from reports.figures.sweeps import short
+from reports.frames import identity
+from reports.wording import setting_text
+
+MOST_COLUMNS = 3
+"""More columns than this need the width of both columns of a paper."""
+MOST_PANELS = 4
+"""Combinations of the other factors that are drawn, one below the other."""
+NAME_WIDTH = 18
+
+
+@dataclass(frozen=True)
+class _Plane:
+    """The arms over two factors that agree in all others: (value, value) → arm, values by their identity."""
+
+    settings: dict[str, Any]
+    cells: dict[tuple[str, str], str]
+
+
+def factor_pairs(study: StoredStudy) -> list[tuple[str, str]]:
+    """Return the pairs of factors that have a heat map: the values of both are names."""
+    named = [key for key, values in study.factors.items() if len(values) > 1 and all(map(_is_name, values))]
+    return [pair for pair in itertools.combinations(named, 2) if _planes(study, *pair)]
+
+
+@drawn
+def factor_pair(
+    study: StoredStudy, trials: pd.DataFrame, curves: pd.DataFrame, first: str, second: str
+) -> Figure | None:
+    """Draw the mean difference to the reference for each pair of values; a cell with a verdict carries it.
+
+    One panel a combination of the other factors, at most four, all in one scale of colours. None without a pair of
+    finished trials.
+    """
+    comparisons = compare(study, trials)
+    rows, columns = _labels(study, first), _labels(study, second)
+    panels = []
+    for plane in _planes(study, first, second)[:MOST_PANELS]:
+        table = pd.DataFrame(
+            index=pd.Index(list(rows.values()), name=first), columns=pd.Index(list(columns.values()), name=second)
+        )
+        cells = {(rows[row], columns[column]): arm for (row, column), arm in plane.cells.items()}
+        values, labels = filled(study, comparisons, table, cells)
+        if values.notna().any(axis=None):
+            panels.append((plane, values, labels))
+    if not panels:
+        return None
+    lines = sum(max(2, name.count("\n") + 1) for name in rows.values())
+    width = COLUMN_WIDTH if len(columns) <= MOST_COLUMNS else TEXT_WIDTH
+    figure = new_figure(width, len(panels) * (LINE_HEIGHT * 1.15 * lines + 0.55) + 0.3)
+    reach = max(largest(values) for _, values, _ in panels)
+    every = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
+    for axes, (plane, values, labels) in zip(every, panels, strict=True):
+        draw_cells(axes, values, labels, reach)
+        axes.set(xlabel=_title(second), ylabel=_title(first))
+        if plane.settings:
+            axes.set_title(plain(short(plane.settings)), loc="left")
+    return figure
+
+
+def _planes(study: StoredStudy, first: str, second: str) -> list[_Plane]:
+    """Return the planes with two rows and two columns or more, in the order of the arms."""
+    found: dict[str, _Plane] = {}
+    for arm in study.arms:
+        if first not in arm.settings or second not in arm.settings:
+            continue
+        others = {key: value for key, value in arm.settings.items() if key not in (first, second)}
+        plane = found.setdefault(identity(others), _Plane(others, {}))
+        plane.cells[identity(arm.settings[first]), identity(arm.settings[second])] = arm.name
+    return [plane for plane in found.values() if all(len(set(values)) > 1 for values in zip(*plane.cells, strict=True))]
+
+
+def _labels(study: StoredStudy, key: str) -> dict[str, str]:
+    return {identity(value): wrapped(plain(setting_text(value)), NAME_WIDTH, 3) for value in study.factors[key]}
+
+
+def _title(key: str) -> str:
+    return plain(key.removeprefix("objective."))
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str | dict | bool) or value is None

@@ -1,0 +1,97 @@
+"""What each arm needs to reach the reference's final loss: in tokens, training FLOPs and seconds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
+
+from ablations.stored import StoredStudy
+from reports import numbers
+from reports.comparisons import compare
+from reports.efficiency import COSTS, Reaching, reaching
+from reports.figures.style import (
+    INK,
+    LINE_HEIGHT,
+    PAPER,
+    ROUND_STEPS,
+    TEXT_WIDTH,
+    ArmStyle,
+    arm_styles,
+    drawn,
+    new_figure,
+    wrapped,
+)
+from reports.wording import counted
+
+NAME_WIDTH = 26
+
+
+@drawn
+def cost_to_reach(study: StoredStudy, trials: pd.DataFrame, curves: pd.DataFrame) -> Figure | None:
+    """Draw the cost of each arm to reach the reference's final loss over the reference's own, one panel a cost.
+
+    Dots are geometric means over the pairs that reach it, lines their 95 % t intervals, small marks the pairs. An arm
+    whose seeds do not all reach the loss says how many do. None where no arm reaches it in any pair.
+    """
+    found = {
+        arm: {name: reaching(study, curves, comparison.pairs, cost) for name, (_, cost) in COSTS.items()}
+        for arm, comparison in compare(study, trials).items()
+    }
+    found = {arm: costs for arm, costs in found.items() if costs["tokens"].pairs}
+    if not any(costs["tokens"].reached for costs in found.values()):
+        return None
+    styles = arm_styles(study)
+    names = [wrapped(styles[arm].label, NAME_WIDTH, 3) + _count(costs["tokens"]) for arm, costs in found.items()]
+    rows = [max(0.27, LINE_HEIGHT * (name.count("\n") + 1) + 0.06) for name in names]
+    places = np.cumsum(rows) - np.asarray(rows) / 2
+    figure = new_figure(TEXT_WIDTH, sum(rows) + 0.62)
+    panels = figure.subplots(1, len(COSTS), sharey=True)
+    for axes, (name, (title, _)) in zip(panels, COSTS.items(), strict=True):
+        for place, (arm, costs) in zip(places, found.items(), strict=True):
+            _draw(axes, float(place), costs[name], styles[arm])
+        _finish(axes, title, list(found.values()), name)
+    panels[0].set_ylim(sum(rows), 0)
+    panels[0].set_yticks(places, names)
+    return figure
+
+
+def _count(found: Reaching) -> str:
+    """Return a line that says how many seeds reach the loss, where not all do."""
+    if found.reached == found.pairs:
+        return ""
+    return f"\n({found.reached or 'none'} of {counted(found.pairs, 'seed')})"
+
+
+def _draw(axes: Axes, place: float, found: Reaching, style: ArmStyle) -> None:
+    if not found.reached:
+        return
+    axes.plot(found.ratios, np.full(found.reached, place - 0.085), "|", color=style.colour, markersize=4,
+              markeredgewidth=0.7, alpha=0.8, zorder=2)  # fmt: skip
+    low, high = found.interval
+    if math.isfinite(low):
+        axes.plot([low, high], [place, place], color=style.colour, linewidth=1.6, solid_capstyle="butt", zorder=3)
+    axes.plot([found.mean], [place], style.marker, color=style.colour, markersize=4.5, markeredgecolor=PAPER,
+              markeredgewidth=0.6, zorder=4)  # fmt: skip
+
+
+def _finish(axes: Axes, title: str, found: Sequence[dict[str, Reaching]], name: str) -> None:
+    axes.axvline(1, color=INK, linewidth=0.9, zorder=1)
+    ends = [end for costs in found for end in (*costs[name].ratios, *costs[name].interval) if end > 0]
+    reach = 1.08 * max((abs(math.log(end)) for end in ends if math.isfinite(end)), default=0.1) or 0.1
+    axes.set_xscale("log")
+    axes.set_xlim(math.exp(-reach), math.exp(reach))
+    axes.xaxis.set_major_locator(MaxNLocator(4, steps=ROUND_STEPS))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda ratio, _: numbers.times(ratio)))
+    axes.set_xlabel(title)
+    axes.tick_params(axis="y", length=0)
+    axes.xaxis.grid(True)
+    axes.set_axisbelow(True)
+    sns.despine(ax=axes, left=True)
