@@ -37,11 +37,7 @@ def test_all_files_are_there(report: Path) -> None:
     assert names == {
         "index.html",
         *(f"tables/{name}.{ending}" for name in (*TABLES, "failures") for ending in ("csv", "md", "tex")),
-        *(
-            f"figures/{name}.{ending}"
-            for name in FIGURES
-            for ending in ("png", "svg")
-        ),
+        *(f"figures/{name}.{ending}" for name in FIGURES for ending in ("png", "svg")),
     }
 
 
