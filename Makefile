@@ -1,7 +1,12 @@
-# Two commands: `make demo` and `make test`. Both install what they need into .venv; Python compiles what it imports when
-# it does, which is a fraction of what is installed.
+# Two commands: `make demo` and `make test`. Both install what they need into .venv.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
+
+# pip compiles on one core; what cannot be compiled is no module that anything imports.
+define install
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --editable "$(1)"
+	$(BIN)/python -m compileall -q -j 0 -x '/tests?/' .venv/lib >/dev/null || true
+endef
 
 .PHONY: demo test torture lint clean
 
@@ -22,12 +27,12 @@ lint: .venv/installed-dev
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --editable .
+	$(call install,.)
 	touch $@
 
 .venv/installed-dev: pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --editable ".[dev]"
+	$(call install,.[dev])
 	touch $@ .venv/installed
 
 clean:
