@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from deepsight.data.tokenizers import end_of_text_of, vocabulary_of
 from deepsight.errors import UserError
 from deepsight.files import digest_of_json
-from deepsight.limits import Count, Depth, Length, Seed, Width
+from deepsight.limits import Count, Depth, Length, Seed, Threads, Width
 from deepsight.objective_specs import resolved_objectives
 from deepsight.plug_ins import ArchitectureSpec, CorpusSpec, architectures, corpora
 from deepsight.registry import Spec
@@ -55,7 +55,7 @@ class ModelConfig(Strict):
     cross_heads: Width | None = None
     context: Length
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
-    feed_forward: Length | None = None
+    feed_forward: Width | None = None
     positions: Literal["learned", "rotary"] = "learned"
 
     @property
@@ -166,7 +166,7 @@ class RuntimeConfig(Strict):
 
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     attention: Literal["auto", "sdpa", "xformers"] = "auto"
-    threads: Width | None = None
+    threads: Threads | None = None
     micro_batch_size: Length | None = None
     compile: bool = False
     checkpoint_every: Count | None = None

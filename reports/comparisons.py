@@ -242,7 +242,7 @@ def _comparison(
 ) -> Comparison:
     differences = pairs.differences
     estimated = pairs.count >= statistics.EXPLORATORY_PAIRS
-    low, high = statistics.t_interval(differences) if estimated else (math.nan, math.nan)
+    low, high = statistics.shown_interval(differences)
     mean = float(differences.mean()) if pairs.count else math.nan
     deviation = float(differences.std(ddof=1)) if estimated else math.nan
     verdict = statistics.verdict(differences, p[1], equivalence[1])

@@ -17,7 +17,7 @@ import pandas as pd
 from ablations.stored import StoredArm, StoredStudy
 from reports import numbers
 from reports.frames import complete_trials, identity, results
-from reports.statistics import EXPLORATORY_PAIRS, Numbers, t_interval
+from reports.statistics import Numbers, shown_interval
 from reports.table import Cell, Column, Table
 from reports.wording import setting_text
 
@@ -30,6 +30,7 @@ class Effect:
         losses: validation loss of each seed, averaged over the blocks, (seeds,).
         first: the same of the factor's first value.
         blocks: number of arms that were averaged over.
+        is_first: whether this is the value that the others are compared with.
 
     """
 
@@ -38,11 +39,7 @@ class Effect:
     losses: Numbers = field(repr=False)
     first: Numbers = field(repr=False)
     blocks: int
-
-    @property
-    def is_first(self) -> bool:
-        """Whether this is the value that the others are compared with."""
-        return self.losses is self.first
+    is_first: bool
 
     @property
     def mean(self) -> float:
@@ -52,7 +49,7 @@ class Effect:
     @property
     def interval(self) -> tuple[float, float]:
         """95 % t interval of the marginal mean over seeds; NaN below three seeds."""
-        return _interval(self.losses)
+        return shown_interval(self.losses)
 
     @property
     def difference(self) -> float:
@@ -62,7 +59,7 @@ class Effect:
     @property
     def difference_interval(self) -> tuple[float, float]:
         """95 % t interval of that difference; NaN below three seeds, and for the first value itself."""
-        return (math.nan, math.nan) if self.is_first else _interval(self.losses - self.first)
+        return (math.nan, math.nan) if self.is_first else shown_interval(self.losses - self.first)
 
 
 def effects(study: StoredStudy, trials: pd.DataFrame) -> list[Effect]:
@@ -71,21 +68,37 @@ def effects(study: StoredStudy, trials: pd.DataFrame) -> list[Effect]:
     return [effect for factor in study.factors for effect in _effects(study, trials, factor)]
 
 
-def marginal_losses(trials: pd.DataFrame, blocks: list[dict[str, StoredArm]], values: list[str]) -> pd.DataFrame:
-    """Return the mean loss over blocks, one row a seed that every arm of them has finished, one column a value."""
-    columns = {value: [results(trials, block[value].name) for block in blocks] for value in values}
-    seeds = sorted(set.intersection(*(set(losses.index) for column in columns.values() for losses in column)))
-    return pd.DataFrame(
-        {
-            value: np.mean([losses.loc[seeds].to_numpy() for losses in column], axis=0)
-            for value, column in columns.items()
-        },
-        index=pd.Index(seeds, name="seed"),
-    )
+def marginal_losses(
+    study: StoredStudy, trials: pd.DataFrame, factors: tuple[str, ...], wanted: list[str]
+) -> tuple[pd.DataFrame, int]:
+    """Average losses over the blocks that have finished trials of every wanted combination of the factors' values.
+
+    Args:
+        study: the study.
+        trials: completed ones.
+        factors: those that are not averaged over.
+        wanted: combinations of their values, as `blocks_of` names them.
+
+    Returns:
+        One row a seed that all these arms have finished and one column a combination, and the number of blocks; an
+        empty table where there is none.
+
+    """
+    blocks = [
+        [results(trials, block[name].name) for name in wanted]
+        for block in blocks_of(study, factors)
+        if all(name in block for name in wanted)
+    ]
+    blocks = [block for block in blocks if all(map(len, block))]
+    if not blocks:
+        return pd.DataFrame(), 0
+    seeds = sorted(set.intersection(*(set(losses.index) for block in blocks for losses in block)))
+    table = np.mean([[losses.loc[seeds].to_numpy() for losses in block] for block in blocks], axis=0)
+    return pd.DataFrame(table.T, index=pd.Index(seeds, name="seed"), columns=wanted), len(blocks)
 
 
 def blocks_of(study: StoredStudy, factors: tuple[str, ...]) -> list[dict[str, StoredArm]]:
-    """Return groups of arms that agree in all but some factors: identity of their values → arm."""
+    """Return groups of arms that agree in all but some factors: identity of the list of their values → arm."""
     found: dict[str, dict[str, StoredArm]] = {}
     for arm in study.arms:
         if all(factor in arm.settings for factor in factors):
@@ -97,19 +110,13 @@ def blocks_of(study: StoredStudy, factors: tuple[str, ...]) -> list[dict[str, St
 
 def _effects(study: StoredStudy, trials: pd.DataFrame, factor: str) -> Iterator[Effect]:
     written = {identity([value]): value for value in study.factors[factor]}
-    blocks = blocks_of(study, (factor,))
-    values = [name for name in written if any(name in block for block in blocks)]
-    complete = [
-        block for block in blocks if all(name in block and len(results(trials, block[name].name)) for name in values)
-    ]
-    if len(values) < 2 or not complete:
+    values = [name for name in written if any(name in block for block in blocks_of(study, (factor,)))]
+    table, blocks = marginal_losses(study, trials, (factor,), values)
+    if len(values) < 2 or table.empty:
         return
-    table = marginal_losses(trials, complete, values)
-    if table.empty:
-        return
-    columns = {name: table[name].to_numpy(dtype=np.float64) for name in values}
+    first = table[values[0]].to_numpy()
     for name in values:
-        yield Effect(factor, written[name], columns[name], columns[values[0]], len(complete))
+        yield Effect(factor, written[name], table[name].to_numpy(), first, blocks, is_first=name == values[0])
 
 
 def factor_effects(study: StoredStudy, trials: pd.DataFrame) -> Table | None:
@@ -171,7 +178,3 @@ def _data(effect: Effect) -> dict[str, Any]:
 
 def _half(interval: tuple[float, float]) -> float:
     return (interval[1] - interval[0]) / 2
-
-
-def _interval(values: Numbers) -> tuple[float, float]:
-    return t_interval(values) if len(values) >= EXPLORATORY_PAIRS else (math.nan, math.nan)

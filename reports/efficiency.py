@@ -20,7 +20,7 @@ from reports.comparisons import Comparison, Pairs
 from reports.cost_curves import Cost, cost_curves, flops, seconds, tokens
 from reports.frames import complete_curves
 from reports.groups import grouped
-from reports.statistics import EXPLORATORY_PAIRS, Numbers, t_interval
+from reports.statistics import Numbers, shown_interval
 from reports.table import Cell, Column, Table
 
 COSTS: dict[str, tuple[str, Cost]] = {
@@ -60,9 +60,9 @@ class Reaching:
     @property
     def interval(self) -> tuple[float, float]:
         """95 % t interval of the mean, from the logarithms; NaN below three ratios."""
-        if self.reached < EXPLORATORY_PAIRS or not self.ratios.all():
+        if not self.ratios.all():
             return math.nan, math.nan
-        low, high = t_interval(np.log(self.ratios))
+        low, high = shown_interval(np.log(self.ratios))
         return math.exp(low), math.exp(high)
 
     @property

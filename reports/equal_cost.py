@@ -12,7 +12,7 @@ import pandas as pd
 from ablations.stored import StoredStudy
 from reports.comparisons import Pairs
 from reports.cost_curves import Cost, cost_curves
-from reports.statistics import EXPLORATORY_PAIRS, Numbers, t_interval
+from reports.statistics import Numbers, shown_interval
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class EqualCost:
     @property
     def interval(self) -> tuple[float, float]:
         """95 % t interval of the mean; NaN below three pairs."""
-        return t_interval(self.differences) if len(self.seeds) >= EXPLORATORY_PAIRS else (math.nan, math.nan)
+        return shown_interval(self.differences)
 
 
 def at_equal_cost(study: StoredStudy, curves: pd.DataFrame, pairs: Pairs, cost: Cost) -> EqualCost:

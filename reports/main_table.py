@@ -15,7 +15,7 @@ from reports import numbers
 from reports.comparisons import Comparison, controls, decimals, hypotheses
 from reports.frames import complete_trials, results
 from reports.groups import grouped
-from reports.statistics import EXPLORATORY_PAIRS, LEVEL, SIGN_FLIP_PAIRS, Verdict, t_interval
+from reports.statistics import LEVEL, SIGN_FLIP_PAIRS, Verdict, shown_interval
 from reports.table import Cell, Column, Table, count_cell, number_cell
 from reports.wording import named
 
@@ -171,7 +171,7 @@ def _mean(trials: pd.DataFrame, arm: str, measure: str) -> _Mean:
     values = results(trials, arm, measure)
     if values.empty:
         return _Mean(math.nan, math.nan)
-    low, high = t_interval(values) if len(values) >= EXPLORATORY_PAIRS else (math.nan, math.nan)
+    low, high = shown_interval(values)
     return _Mean(float(values.mean()), (high - low) / 2)
 
 

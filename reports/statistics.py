@@ -70,6 +70,12 @@ def t_intervals(values: npt.ArrayLike, level: float = LEVEL) -> tuple[Numbers, N
     return np.asarray(means - half_widths), np.asarray(means + half_widths)
 
 
+def shown_interval(values: npt.ArrayLike) -> tuple[float, float]:
+    """Student's 95 % interval of the mean of `values` (n,), NaN below three, where it says nothing."""
+    numbers = np.asarray(values, dtype=np.float64)
+    return t_interval(numbers) if numbers.size >= EXPLORATORY_PAIRS else (math.nan, math.nan)
+
+
 def within_intervals(values: npt.ArrayLike, level: float = LEVEL) -> tuple[Numbers, Numbers]:
     """Intervals of means without what seeds have in common: (seeds, conditions) → (conditions,), (conditions,).
 

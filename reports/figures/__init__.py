@@ -1,7 +1,7 @@
 """The figures of a study: each takes (study, trials, curves) and returns a matplotlib figure, or None without data."""
 
 from reports.figures.categories import category_sweep
-from reports.figures.curves import cost_curves, final_curves, loss_curves
+from reports.figures.curves import final_curves, loss_curves, loss_over_cost
 from reports.figures.diagnostics import objective_diagnostics, reporting_objectives
 from reports.figures.differences import paired_differences
 from reports.figures.effects import factor_effects, interactions
@@ -13,7 +13,6 @@ from reports.figures.sizes import size_and_loss
 
 __all__ = [
     "category_sweep",
-    "cost_curves",
     "cost_to_reach",
     "factor_effects",
     "factor_pair",
@@ -23,6 +22,7 @@ __all__ = [
     "interactions",
     "layer_splits",
     "loss_curves",
+    "loss_over_cost",
     "objective_diagnostics",
     "paired_differences",
     "reporting_objectives",

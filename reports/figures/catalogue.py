@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from ablations.stored import StoredStudy
 from reports.comparisons import compare
 from reports.figures.categories import category_sweep
-from reports.figures.curves import cost_curves, final_curves, loss_curves
+from reports.figures.curves import final_curves, loss_curves, loss_over_cost
 from reports.figures.diagnostics import diagnostic_parts, objective_diagnostics, reporting_objectives
 from reports.figures.differences import paired_differences
 from reports.figures.effects import factor_effects, interactions
@@ -47,7 +47,7 @@ def all_figures(study: StoredStudy, trials: pd.DataFrame, curves: pd.DataFrame) 
         ("differences", f"{word.capitalize()}s", _differences_caption(study, word), paired_differences(*frames)),
         ("loss_curves", "Validation loss over training", _curves_caption(study), loss_curves(*frames)),
         ("final_curves", "The last fifth of training", _final_caption(study), final_curves(*frames)),
-        ("cost_curves", "Validation loss over what it cost", COST_CAPTION, cost_curves(*frames)),
+        ("loss_over_cost", "Validation loss over what it cost", COST_CAPTION, loss_over_cost(*frames)),
         ("cost_to_reach", "What it takes to reach the reference", _reaching_caption(reference), cost_to_reach(*frames)),
         ("size_and_loss", "Size and loss", SIZE_CAPTION, size_and_loss(*frames)),
         ("horizon_sweep", "Horizon", _horizon_caption(reference), horizon_sweep(*frames)),

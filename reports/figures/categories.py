@@ -6,20 +6,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from ablations.stored import StoredStudy
 from reports.figures.curves import band
+from reports.figures.rows import ROW, finish_rows, row_heights, row_places
 from reports.figures.style import (
     COLUMN_WIDTH,
     INK,
-    LINE_HEIGHT,
-    ROUND_STEPS,
     ArmStyle,
     arm_styles,
     drawn,
@@ -34,8 +30,6 @@ from reports.frames import identity, results
 from reports.wording import setting_text
 
 NAME_WIDTH = 20
-ROW = 0.27
-"""Inches that one category takes, and more where it has many lines of text or of arms."""
 OFFSET = 0.09
 """Inches between the arms of one category."""
 
@@ -52,17 +46,18 @@ def category_sweep(study: StoredStudy, trials: pd.DataFrame, curves: pd.DataFram
     if not found:
         return None
     names = [wrapped(plain(setting_text(value)), NAME_WIDTH, 3) for value in categories(study, key)]
-    rows = [max(ROW, OFFSET * len(found) + 0.1, LINE_HEIGHT * (name.count("\n") + 1) + 0.06) for name in names]
+    rows = row_heights(names, max(ROW, OFFSET * len(found) + 0.1))
     figure = new_figure(COLUMN_WIDTH, sum(rows) + 0.5)
     axes = figure.subplots()
-    places = np.cumsum(rows) - np.asarray(rows) / 2  # inches from the top
-    by_value = {identity(value): float(place) for value, place in zip(categories(study, key), places, strict=True)}
+    places = row_places(rows)
+    by_value = {identity(value): place for value, place in zip(categories(study, key), places, strict=True)}
     styles = [_style(position, sweep) for position, (sweep, _) in enumerate(found)]
     for position, (_, points) in enumerate(found):
         offset = OFFSET * (position - (len(found) - 1) / 2)
         _draw(axes, [(by_value[value] + offset, losses) for value, losses in points], styles[position], len(found) == 1)
     named_styles = [] if len(found) == 1 and not found[0][0].settings else styles
-    _finish(axes, study, trials, names, places.tolist(), float(sum(rows)), named_styles)
+    _draw_reference(axes, study, trials, named_styles)
+    finish_rows(axes, names, places, sum(rows), "validation loss (nats per token)")
     return figure
 
 
@@ -89,15 +84,8 @@ def _draw(axes: Axes, points: Sequence[tuple[float, pd.Series[float]]], style: A
         axes.plot([losses.mean()], [place], style.marker, color=style.colour, markersize=4, zorder=4)
 
 
-def _finish(
-    axes: Axes,
-    study: StoredStudy,
-    trials: pd.DataFrame,
-    names: Sequence[str],
-    places: Sequence[float],
-    height: float,
-    styles: Sequence[ArmStyle],
-) -> None:
+def _draw_reference(axes: Axes, study: StoredStudy, trials: pd.DataFrame, styles: Sequence[ArmStyle]) -> None:
+    """Draw the reference, and name the lines."""
     losses = results(trials, study.reference)
     ends = list(styles)
     if len(losses):
@@ -105,14 +93,6 @@ def _finish(
         axes.axvspan(*band(losses), color=INK, alpha=0.1, linewidth=0, zorder=0)
         axes.axvline(float(losses.mean()), color=INK, linewidth=1.1, linestyle=reference.dashes, zorder=2)
         ends.append(replace(reference, marker=""))
-    axes.set_ylim(height, 0)
-    axes.set_yticks(list(places), list(names))
-    axes.tick_params(axis="y", length=0)
-    axes.set_xlabel("validation loss (nats per token)", loc="right")
-    axes.xaxis.set_major_locator(MaxNLocator(4, steps=ROUND_STEPS))
-    axes.xaxis.grid(True)
-    axes.set_axisbelow(True)
-    sns.despine(ax=axes, left=True)
     figure = axes.get_figure(root=True)
     assert isinstance(figure, Figure)
     if ends:

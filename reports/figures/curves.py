@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from ablations.stored import StoredStudy
+from reports.cost_curves import flops
 from reports.figures.style import (
     COLUMN_WIDTH,
     MOST_ARMS_WITH_SEEDS,
@@ -59,7 +60,7 @@ def final_curves(
 
 
 @drawn
-def cost_curves(
+def loss_over_cost(
     study: StoredStudy, trials: pd.DataFrame, curves: pd.DataFrame, measure: str = "validation_loss"
 ) -> Figure | None:
     """Draw the loss curves of the whole run against training FLOPs, and beside it against seconds of training.
@@ -123,6 +124,8 @@ def _draw(
     zoom: bool,
 ) -> list[tuple[float, ArmStyle]] | None:
     """Draw the curves of all arms; return where each mean ends, None where there is nothing to see."""
+    if curves.empty:
+        return None
     curves = _costed(study, curves).dropna(subset=[measure, against])
     if curves.empty:
         return None
@@ -153,8 +156,8 @@ def _draw(
 
 def _costed(study: StoredStudy, curves: pd.DataFrame) -> pd.DataFrame:
     """Return the curves with the training FLOPs until each evaluation."""
-    per_token = {arm.name: float(arm.flops_per_token) for arm in study.arms}
-    return curves.assign(flops=curves["tokens"] * curves["arm"].map(per_token).astype(float))
+    rows = [(arm, curves[curves["arm"] == arm.name]) for arm in study.arms]
+    return pd.concat([own.assign(flops=flops(arm, own)) for arm, own in rows if len(own)])
 
 
 def _draw_arm(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ablations.stored import StoredStudy
-from reports.effects import Effect, blocks_of, effects, marginal_losses
+from reports.effects import effects, marginal_losses
+from reports.figures.rows import draw_estimate, finish_rows, row_heights, row_places
 from reports.figures.style import (
     COLUMN_WIDTH,
     INK,
-    LINE_HEIGHT,
-    PAPER,
     ROUND_STEPS,
     TEXT_WIDTH,
     drawn,
@@ -27,7 +27,7 @@ from reports.figures.style import (
     plain,
     wrapped,
 )
-from reports.frames import identity, results
+from reports.frames import identity
 from reports.statistics import EXPLORATORY_PAIRS, within_intervals
 from reports.wording import setting_text
 
@@ -45,31 +45,25 @@ def factor_effects(study: StoredStudy, trials: pd.DataFrame, curves: pd.DataFram
     if not found:
         return None
     factors = list(dict.fromkeys(effect.factor for effect in found))
-    names = [_row_name(effect) for effect in found]
+    names = [wrapped(plain(setting_text(effect.value)), NAME_WIDTH, 3) for effect in found]
     gaps = [0.2 if effect.is_first else 0.0 for effect in found]
-    heights = [max(0.24, LINE_HEIGHT * (name.count("\n") + 1) + 0.06) for name in names]
-    tops = np.cumsum(heights) - heights + np.cumsum(gaps)
-    places = tops + np.asarray(heights) / 2
-    figure = new_figure(COLUMN_WIDTH, float(tops[-1] + heights[-1]) + 0.5)
+    heights = row_heights(names)
+    down = np.cumsum(gaps)
+    places = [place + gap for place, gap in zip(row_places(heights), down.tolist(), strict=True)]
+    height = sum(heights) + sum(gaps)
+    figure = new_figure(COLUMN_WIDTH, height + 0.5)
     axes = figure.subplots()
     axes.axvline(0, color=INK, linewidth=0.9, zorder=1)
-    for place, top, effect in zip(places, tops, found, strict=True):
-        style = numbered_style(factors.index(effect.factor), effect.factor)
+    for place, row, effect in zip(places, heights, found, strict=True):
+        style = replace(numbered_style(factors.index(effect.factor), effect.factor), marker="o")
         if effect.is_first:
-            axes.annotate(plain(effect.factor), (0, float(top)), (0, 1), xycoords=("axes fraction", "data"), ha="left",
-                          textcoords="offset points", va="bottom", color=style.colour)  # fmt: skip
-        else:
-            _draw_effect(axes, float(place), effect, style.colour)
-        axes.plot([effect.difference], [place], "o", color=style.colour, markersize=4.5, markeredgecolor=PAPER,
-                  markeredgewidth=0.6, zorder=4)  # fmt: skip
-    axes.set_ylim(float(tops[-1] + heights[-1]), 0)
-    axes.set_yticks(places, names)
-    axes.tick_params(axis="y", length=0)
-    axes.set_xlabel("difference to the factor's first value (nats per token)", loc="right")
-    axes.xaxis.set_major_locator(MaxNLocator(4, steps=ROUND_STEPS))
-    axes.xaxis.grid(True)
-    axes.set_axisbelow(True)
-    sns.despine(ax=axes, left=True)
+            axes.annotate(
+                plain(effect.factor), (0, place - row / 2), (0, 1), xycoords=("axes fraction", "data"), ha="left",
+                textcoords="offset points", va="bottom", color=style.colour,
+            )  # fmt: skip
+        seeds = np.empty(0) if effect.is_first else effect.losses - effect.first
+        draw_estimate(axes, place, effect.difference, effect.difference_interval, seeds, style)
+    finish_rows(axes, names, places, height, "difference to the factor's first value (nats per token)")
     return figure
 
 
@@ -106,16 +100,11 @@ def _crossed(
     study: StoredStudy, trials: pd.DataFrame, first: str, second: str
 ) -> dict[tuple[str, str], pd.Series[Any]] | None:
     """Return (identity, identity) → losses by seed, averaged over the other factors; None where a pair is missing."""
+    if len(study.factors[first]) < 2 or len(study.factors[second]) < 2:
+        return None
     pairs = list(itertools.product(study.factors[first], study.factors[second]))
     wanted = [identity(list(pair)) for pair in pairs]
-    blocks = [
-        block
-        for block in blocks_of(study, (first, second))
-        if all(name in block and len(results(trials, block[name].name)) for name in wanted)
-    ]
-    if len(study.factors[first]) < 2 or len(study.factors[second]) < 2 or not blocks:
-        return None
-    table = marginal_losses(trials, blocks, wanted)
+    table, _ = marginal_losses(study, trials, (first, second), wanted)
     if table.empty:
         return None
     return {(identity(one), identity(other)): table[name] for (one, other), name in zip(pairs, wanted, strict=True)}
@@ -160,14 +149,3 @@ def _ordered(values: list[Any]) -> list[Any]:
     """Return numbers in ascending order, other values as written."""
     numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
     return sorted(values) if numeric else values
-
-
-def _row_name(effect: Effect) -> str:
-    return wrapped(plain(setting_text(effect.value)), NAME_WIDTH, 3)
-
-
-def _draw_effect(axes: Axes, place: float, effect: Effect, colour: str) -> None:
-    differences = effect.losses - effect.first
-    axes.plot(differences, np.full(len(differences), place - 0.085), "|", color=colour, markersize=4,
-              markeredgewidth=0.7, alpha=0.8, zorder=2)  # fmt: skip
-    axes.plot(effect.difference_interval, [place, place], color=colour, linewidth=1.6, solid_capstyle="butt", zorder=3)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ablations.stored import StoredStudy
+from ablations.stored import StoredArm, StoredStudy
 from reports.comparisons import compare
+from reports.effects import blocks_of
 from reports.figures.heat_maps import draw_cells, filled, largest
 from reports.figures.style import COLUMN_WIDTH, LINE_HEIGHT, TEXT_WIDTH, drawn, new_figure, plain, wrapped
 from reports.figures.sweeps import short
@@ -22,14 +22,6 @@ MOST_COLUMNS = 3
 MOST_PANELS = 4
 """Combinations of the other factors that are drawn, one below the other."""
 NAME_WIDTH = 18
-
-
-@dataclass(frozen=True)
-class _Plane:
-    """The arms over two factors that agree in all others: (value, value) → arm, values by their identity."""
-
-    settings: dict[str, Any]
-    cells: dict[tuple[str, str], str]
 
 
 def factor_pairs(study: StoredStudy) -> list[tuple[str, str]]:
@@ -54,10 +46,13 @@ def factor_pair(
         table = pd.DataFrame(
             index=pd.Index(list(rows.values()), name=first), columns=pd.Index(list(columns.values()), name=second)
         )
-        cells = {(rows[row], columns[column]): arm for (row, column), arm in plane.cells.items()}
+        cells = {
+            (rows[identity(arm.settings[first])], columns[identity(arm.settings[second])]): arm.name for arm in plane
+        }
         values, labels = filled(study, comparisons, table, cells)
         if values.notna().any(axis=None):
-            panels.append((plane, values, labels))
+            others = {key: value for key, value in plane[0].settings.items() if key not in (first, second)}
+            panels.append((others, values, labels))
     if not panels:
         return None
     lines = sum(max(2, name.count("\n") + 1) for name in rows.values())
@@ -65,24 +60,22 @@ def factor_pair(
     figure = new_figure(width, len(panels) * (LINE_HEIGHT * 1.15 * lines + 0.55) + 0.3)
     reach = max(largest(values) for _, values, _ in panels)
     every = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
-    for axes, (plane, values, labels) in zip(every, panels, strict=True):
+    for axes, (others, values, labels) in zip(every, panels, strict=True):
         draw_cells(axes, values, labels, reach)
         axes.set(xlabel=_title(second), ylabel=_title(first))
-        if plane.settings:
-            axes.set_title(plain(short(plane.settings)), loc="left")
+        if others:
+            axes.set_title(plain(short(others)), loc="left")
     return figure
 
 
-def _planes(study: StoredStudy, first: str, second: str) -> list[_Plane]:
-    """Return the planes with two rows and two columns or more, in the order of the arms."""
-    found: dict[str, _Plane] = {}
-    for arm in study.arms:
-        if first not in arm.settings or second not in arm.settings:
-            continue
-        others = {key: value for key, value in arm.settings.items() if key not in (first, second)}
-        plane = found.setdefault(identity(others), _Plane(others, {}))
-        plane.cells[identity(arm.settings[first]), identity(arm.settings[second])] = arm.name
-    return [plane for plane in found.values() if all(len(set(values)) > 1 for values in zip(*plane.cells, strict=True))]
+def _planes(study: StoredStudy, first: str, second: str) -> list[list[StoredArm]]:
+    """Return the arms that agree in all other factors, where they make two rows and two columns or more."""
+    planes = [list(block.values()) for block in blocks_of(study, (first, second))]
+    return [
+        plane
+        for plane in planes
+        if all(len({identity(arm.settings[key]) for arm in plane}) > 1 for key in (first, second))
+    ]
 
 
 def _labels(study: StoredStudy, key: str) -> dict[str, str]:

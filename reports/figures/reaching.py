@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
@@ -16,13 +14,11 @@ from ablations.stored import StoredStudy
 from reports import numbers
 from reports.comparisons import compare
 from reports.efficiency import COSTS, Reaching, reaching
+from reports.figures.rows import bare_rows, draw_estimate, row_heights, row_places
 from reports.figures.style import (
     INK,
-    LINE_HEIGHT,
-    PAPER,
     ROUND_STEPS,
     TEXT_WIDTH,
-    ArmStyle,
     arm_styles,
     drawn,
     new_figure,
@@ -49,13 +45,15 @@ def cost_to_reach(study: StoredStudy, trials: pd.DataFrame, curves: pd.DataFrame
         return None
     styles = arm_styles(study)
     names = [wrapped(styles[arm].label, NAME_WIDTH, 3) + _count(costs["tokens"]) for arm, costs in found.items()]
-    rows = [max(0.27, LINE_HEIGHT * (name.count("\n") + 1) + 0.06) for name in names]
-    places = np.cumsum(rows) - np.asarray(rows) / 2
+    rows = row_heights(names)
+    places = row_places(rows)
     figure = new_figure(TEXT_WIDTH, sum(rows) + 0.62)
     panels = figure.subplots(1, len(COSTS), sharey=True)
     for axes, (name, (title, _)) in zip(panels, COSTS.items(), strict=True):
         for place, (arm, costs) in zip(places, found.items(), strict=True):
-            _draw(axes, float(place), costs[name], styles[arm])
+            one = costs[name]
+            if one.reached:
+                draw_estimate(axes, place, one.mean, one.interval, one.ratios, styles[arm])
         _finish(axes, title, list(found.values()), name)
     panels[0].set_ylim(sum(rows), 0)
     panels[0].set_yticks(places, names)
@@ -69,18 +67,6 @@ def _count(found: Reaching) -> str:
     return f"\n({found.reached or 'none'} of {counted(found.pairs, 'seed')})"
 
 
-def _draw(axes: Axes, place: float, found: Reaching, style: ArmStyle) -> None:
-    if not found.reached:
-        return
-    axes.plot(found.ratios, np.full(found.reached, place - 0.085), "|", color=style.colour, markersize=4,
-              markeredgewidth=0.7, alpha=0.8, zorder=2)  # fmt: skip
-    low, high = found.interval
-    if math.isfinite(low):
-        axes.plot([low, high], [place, place], color=style.colour, linewidth=1.6, solid_capstyle="butt", zorder=3)
-    axes.plot([found.mean], [place], style.marker, color=style.colour, markersize=4.5, markeredgecolor=PAPER,
-              markeredgewidth=0.6, zorder=4)  # fmt: skip
-
-
 def _finish(axes: Axes, title: str, found: Sequence[dict[str, Reaching]], name: str) -> None:
     axes.axvline(1, color=INK, linewidth=0.9, zorder=1)
     ends = [end for costs in found for end in (*costs[name].ratios, *costs[name].interval) if end > 0]
@@ -91,7 +77,4 @@ def _finish(axes: Axes, title: str, found: Sequence[dict[str, Reaching]], name: 
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda ratio, _: numbers.times(ratio)))
     axes.set_xlabel(title)
-    axes.tick_params(axis="y", length=0)
-    axes.xaxis.grid(True)
-    axes.set_axisbelow(True)
-    sns.despine(ax=axes, left=True)
+    bare_rows(axes)

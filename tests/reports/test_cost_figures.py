@@ -32,7 +32,7 @@ def unequal() -> tuple[StoredStudy, pd.DataFrame, pd.DataFrame]:
 
 def test_curves_against_flops_and_seconds_share_their_losses() -> None:
     study, trials, curves = unequal()
-    left, right = drawn(figures.cost_curves(study, trials, curves)).axes
+    left, right = drawn(figures.loss_over_cost(study, trials, curves)).axes
     for axes, column in ((left, "flops"), (right, "seconds")):
         means = lines(axes, bold=True)
         assert len(means) == len(study.arms)
@@ -43,13 +43,13 @@ def test_curves_against_flops_and_seconds_share_their_losses() -> None:
             assert np.asarray(line.get_xdata()) == pytest.approx(expected[column].to_numpy(), rel=1e-12)
             assert np.asarray(line.get_ydata()) == pytest.approx(expected["validation_loss"].to_numpy(), rel=1e-12)
     assert (left.get_xlabel(), right.get_xlabel()) == ("training FLOPs", "seconds of training")
-    assert len(drawn(figures.cost_curves(study, trials, curves)).legends[0].get_texts()) == 4
+    assert len(drawn(figures.loss_over_cost(study, trials, curves)).legends[0].get_texts()) == 4
 
 
 def test_seconds_that_differ_between_seeds_are_averaged() -> None:
     study, trials, curves = unequal()
     slower = curves.assign(seconds=curves["seconds"] * (1 + 0.1 * curves["seed"]))
-    axes = drawn(figures.cost_curves(study, trials, slower)).axes[1]
+    axes = drawn(figures.loss_over_cost(study, trials, slower)).axes[1]
     expected = slower[slower["arm"] == study.arms[0].name].groupby("step")["seconds"].mean()
     assert np.asarray(lines(axes, bold=True)[0].get_xdata()) == pytest.approx(expected.to_numpy(), rel=1e-12)
 
@@ -71,7 +71,7 @@ def test_what_it_takes_is_that_of_the_table() -> None:
 
 def test_no_such_figures_without_what_they_show() -> None:
     study, trials, curves = synthetic.four_arms()
-    assert figures.cost_curves(study, trials, curves[:0]) is None
+    assert figures.loss_over_cost(study, trials, curves[:0]) is None
     assert figures.cost_to_reach(study, trials, curves[curves["arm"] == study.reference]) is None
     assert figures.size_and_loss(*synthetic.grid(1)) is None  # all of one size
 

@@ -19,7 +19,14 @@ from reports.records import Records, read_records, summary
 from reports.writing import write_report
 from tests.reports import synthetic
 
-FIGURES = ["cost_curves", "cost_to_reach", "diagnostics_future_context", "differences", "final_curves", "loss_curves"]
+FIGURES = [
+    "loss_over_cost",
+    "cost_to_reach",
+    "diagnostics_future_context",
+    "differences",
+    "final_curves",
+    "loss_curves",
+]
 TABLES = ["configuration_differences", "efficiency", "fairness", "ledger", "main", "pairing", "trials"]
 
 
