@@ -25,6 +25,17 @@ def next_token_loss(trace: Trace) -> Float[Tensor, ""]:
     return linear_cross_entropy(trace.decoder_output.flatten(0, 1), trace.unembedding, trace.targets.flatten())
 
 
+@torch.no_grad()
+def token_losses(trace: Trace) -> Float[Tensor, "batch time"]:
+    """Return the cross-entropy of the next token at each position, in nats; 0 where the target is `IGNORED`."""
+    hidden, targets = trace.decoder_output.flatten(0, 1), trace.targets.flatten()
+    parts = [
+        _cross_entropy(rows, trace.unembedding, row_targets, "none")
+        for rows, row_targets in zip(torch.split(hidden, ROWS_AT_ONCE), torch.split(targets, ROWS_AT_ONCE), strict=True)
+    ]
+    return torch.cat(parts).view(trace.targets.shape)
+
+
 def linear_cross_entropy(
     hidden: Float[Tensor, "positions width"],
     weight: Float[Tensor, "vocabulary width"],
@@ -60,14 +71,14 @@ def _in_chunks(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
     total = hidden.new_zeros((), dtype=_at_least_float32(hidden))
     for rows, row_targets in zip(torch.split(hidden, ROWS_AT_ONCE), torch.split(targets, ROWS_AT_ONCE), strict=True):
         # Nothing random is computed again, so no generator state (5 kB a chunk) needs keeping.
-        summed = checkpoint(_summed, rows, weight, row_targets, use_reentrant=False, preserve_rng_state=False)
+        summed = checkpoint(_cross_entropy, rows, weight, row_targets, use_reentrant=False, preserve_rng_state=False)
         total = total + summed
     return total / (targets != IGNORED).sum()
 
 
-def _summed(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+def _cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, reduction: str = "sum") -> Tensor:
     logits = hidden @ weight.T
-    return F.cross_entropy(logits.to(_at_least_float32(logits)), targets, ignore_index=IGNORED, reduction="sum")
+    return F.cross_entropy(logits.to(_at_least_float32(logits)), targets, ignore_index=IGNORED, reduction=reduction)
 
 
 def _at_least_float32(tensor: Tensor) -> torch.dtype:

@@ -118,9 +118,13 @@ class ValidationWindows:
 
     def batches(self, batch_size: int) -> Iterator[Batch]:
         """Yield batches of at most `batch_size` windows at a time; each batch is spread over the split."""
+        for starts in self.starts_of_batches(batch_size):
+            yield _batch(self._tokens, starts.tolist(), self.context, self.later)
+
+    def starts_of_batches(self, batch_size: int) -> list[npt.NDArray[np.int64]]:
+        """Return where in the split the windows of each batch begin, (windows,)."""
         count = -(-len(self.starts) // batch_size)
-        for first in range(count):
-            yield _batch(self._tokens, self.starts[first::count].tolist(), self.context, self.later)
+        return [self.starts[first::count] for first in range(count)]
 
 
 class BatchDigest:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from deepsight.architecture import Architecture
 from deepsight.data.batches import ValidationWindows
+from deepsight.evaluation.breakdown import Breakdown
 from deepsight.loss import next_token_loss
 from deepsight.objectives_of_run import Objectives
 from deepsight.trace import IGNORED, Trace
@@ -30,6 +31,7 @@ def evaluate(
     autocast: contextlib.AbstractContextManager[object],
     first_position: int = 0,
     alive: Callable[[], None] = lambda: None,
+    breakdown: Breakdown | None = None,
 ) -> dict[str, float]:
     """Measure a model without dropout and without auxiliary terms.
 
@@ -38,6 +40,7 @@ def evaluate(
         token_bytes: UTF-8 bytes of each token, 0 for end of text.
         first_position: the next-token loss of positions before it does not count.
         alive: called at every batch.
+        breakdown: takes the losses in, token by token.
 
     Returns:
         `validation_loss` (nats per token), `bits_per_byte`, each objective's ``label/loss`` over all windows, and its
@@ -58,11 +61,14 @@ def evaluate(
             measured = _from(trace, first_position - (targets.shape[1] - trace.targets.shape[1]))
             counts = measured.targets != IGNORED
             sums["next_token"] += float(next_token_loss(measured)) * int(counts.sum())
-            for label, parts in objectives.losses(trace, 0, position).items():
+            said = objectives.losses(trace, 0, position)
+            for label, parts in said.items():
                 key = f"{label}/loss"
                 sums[key] = sums.get(key, 0.0) + float(parts["loss"]) * inputs.shape[0]
             if position == 0:
                 diagnostics = objectives.diagnostics(trace)
+            if breakdown is not None:
+                breakdown.add(measured, said, position)
         counted += int(counts.sum())
         rows += inputs.shape[0]
         text_bytes += float(token_bytes[measured.targets[counts]].sum(dtype=torch.float64))

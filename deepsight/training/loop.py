@@ -18,13 +18,20 @@ from deepsight.config import RunConfig
 from deepsight.data.batches import BatchDigest, Batches, ValidationWindows
 from deepsight.data.counts import token_counts
 from deepsight.data.packing import PackedCorpus
+from deepsight.evaluation.breakdown import Breakdown
 from deepsight.evaluation.losses import evaluate
 from deepsight.files import digest_of_json, write_json
 from deepsight.objective import Preparation
 from deepsight.training.checkpoint import read_checkpoint, restore_optimizer, save_checkpoint
 from deepsight.training.device import autocast, peak_memory, prepare
 from deepsight.training.metrics import MetricsFile
-from deepsight.training.names import CHECKPOINT_FILE, INITIAL_WEIGHTS_FILE, METRICS_FILE, RESULT_FILE
+from deepsight.training.names import (
+    BREAKDOWN_FILE,
+    CHECKPOINT_FILE,
+    INITIAL_WEIGHTS_FILE,
+    METRICS_FILE,
+    RESULT_FILE,
+)
 from deepsight.training.optimizer import build_optimizer, learning_rate
 from deepsight.training.step import accumulate_gradients
 from deepsight.training.tensorboard import tensorboard_writer
@@ -199,16 +206,21 @@ class Trainer:
 
     def _evaluate(self) -> None:
         progress = self.progress
+        batch_size = self.config.runtime.micro_batch_size or self.config.training.batch_size
+        breakdown = None
+        if progress.step == self.config.training.steps:
+            breakdown = Breakdown(self.windows, batch_size, self.corpus.validation, self.corpus.end_of_text)
         found = evaluate(
             self.model,
             self.objectives,
             self.windows,
-            batch_size=self.config.runtime.micro_batch_size or self.config.training.batch_size,
+            batch_size=batch_size,
             token_bytes=self.token_bytes,
             device=self.device,
             autocast=self.autocast,
             first_position=self.config.evaluation.first_position,
             alive=self.alive,
+            breakdown=breakdown,
         )
         bad = [name for name, value in found.items() if not math.isfinite(value)]
         if bad:
@@ -219,6 +231,8 @@ class Trainer:
         progress.loss_sum, progress.loss_count = 0.0, 0
         progress.last = {"train_loss": train_loss, **found}
         self._record("evaluation", **progress.last)
+        if breakdown is not None:
+            write_json(self.folder / BREAKDOWN_FILE, breakdown.content())
 
     def _record(self, kind: str, **values: Any) -> None:
         progress = self.progress
