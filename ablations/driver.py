@@ -15,7 +15,7 @@ from ablations.plan import Outcome, Plan, Trial, plan_study
 from ablations.running import data_key, prepare_study
 from ablations.sharing import take_over
 from ablations.stored import trial_folder, write_plan
-from ablations.study import read_study
+from ablations.study_files import read_study
 from ablations.supervisor import Supervisor
 from ablations.trial_queue import Rules
 from deepsight.data.packed import PackedCorpus
@@ -35,6 +35,7 @@ class Job:
         folder: where its trials are.
         plugins: files that the trials load.
         command: how to repeat it.
+        preset: that the study's base stands on instead of its own.
 
     """
 
@@ -42,6 +43,7 @@ class Job:
     folder: Path
     plugins: tuple[Path, ...]
     command: str
+    preset: str | None = None
 
 
 class Executor(Protocol):
@@ -70,7 +72,7 @@ class Driver:
 
     def __post_init__(self) -> None:
         load_plugins(self.job.plugins)
-        self.study = read_study(self.job.study)
+        self.study = read_study(self.job.study, self.job.preset)
         self.measurements = Measurements(self.job.plugins, _read_measured(self.job.folder / MEASURED_FILE))
 
     def plan(self) -> Plan:

@@ -10,12 +10,12 @@ from ablations.assembling import Assembly, Trial, first_predicted
 from ablations.design import cells, factors_of, reference_name
 from ablations.resolving import Resolver, SecondsPerToken, check_run
 from ablations.selecting import selected
-from ablations.stored import StoredStudy
+from ablations.stored import Repeats, StoredStudy
 from ablations.study import Study
 from ablations.tuning import Outcome, check_untouched, grid
 from deepsight.config import RunConfig, run_config
 from deepsight.counting import Cost
-from deepsight.errors import UserError
+from deepsight.errors import UserError, suggestion
 from deepsight.merging import Data
 from deepsight.presets import expanded
 
@@ -131,12 +131,22 @@ def _planned(study: Study, command: str, outcomes: Callable[[str], Outcome], sec
         skipped=skipped,
         base=base.complete(),
         command=command,
+        published=_repeats(study, [arm.name for arm in assembly.arms]),
     )
     order = {seed: position for position, seed in enumerate(study.seeds)}
     compared = sorted(assembly.compared.values(), key=lambda trial: order[trial.config.seed])
     return Plan(
         stored, [*assembly.tuning.values(), *compared], assembly.costs, frozenset(assembly.waiting), assembly.to_come
     )
+
+
+def _repeats(study: Study, arms: list[str]) -> Repeats | None:
+    if study.published is None:
+        return None
+    unknown = next((name for name in study.published.runs if name not in arms), None)
+    if unknown is not None:
+        raise UserError(f"there is no arm {unknown!r}{suggestion(unknown, arms)}", ("published", "runs"))
+    return Repeats(table=study.published.table, runs=study.published.runs)
 
 
 def _base(study: Study) -> tuple[Data, RunConfig]:

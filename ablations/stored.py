@@ -73,6 +73,14 @@ class SkippedCell(BaseModel):
     reason: str
 
 
+class Repeats(BaseModel):
+    """Which published numbers a study repeats: a table, and arm → its run (`ablations.published`)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    table: str
+    runs: dict[str, str]
+
+
 class StoredStudy(BaseModel):
     """A study as it was planned.
 
@@ -84,6 +92,7 @@ class StoredStudy(BaseModel):
         skipped: the cells that the study's constraints leave out.
         base: the resolved configuration that the arms change.
         command: how to repeat the study.
+        published: the published numbers that it repeats, if any.
 
     """
 
@@ -99,6 +108,7 @@ class StoredStudy(BaseModel):
     skipped: list[SkippedCell] = []
     base: dict[str, Any]
     command: str
+    published: Repeats | None = None
 
     def arm(self, name: str) -> StoredArm:
         """Return the arm of that name."""

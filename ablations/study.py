@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from ablations.written import check_name, checked
+from ablations.published import published_run, published_table
 from deepsight.errors import UserError, suggestion
 from deepsight.limits import Seed
-from deepsight.merging import with_dotted_keys
-from deepsight.validation import Strict, validated
-from deepsight.yaml_files import read_yaml
+from deepsight.validation import Strict
 
-BUILT_IN = Path(__file__).with_name("studies")
 MOST_SEEDS = 1_000
 NOT_TUNED = ("seed", "data", "evaluation", "runtime")
 """Keys that say what is compared and how, and no setting that may suit one arm better than another."""
@@ -80,6 +76,47 @@ class Group(Designed):
     base: dict[str, Any] = {}
 
 
+class Scale(Strict):
+    """What a study changes where its base stands on another preset than the one that it was written for.
+
+    Attributes:
+        base: laid over the study's base.
+        arms: name of an arm → what is laid over its changes.
+        factors: dotted key of a factor → the values that it has instead.
+
+    """
+
+    base: dict[str, Any] = {}
+    arms: dict[str, dict[str, Any]] = {}
+    factors: dict[str, Values] = {}
+
+
+class Published(Strict):
+    """Which published numbers a study repeats.
+
+    Attributes:
+        table: one of `ablations.published.published_tables`.
+        runs: name of an arm → the run that it repeats, by its name in that table, or as `TABLE/RUN` in another.
+
+    """
+
+    table: str
+    runs: dict[str, str] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _are_there(self) -> Published:
+        try:
+            published_table(self.table)
+        except UserError as error:
+            raise error.within("table") from None
+        for arm, run in self.runs.items():
+            try:
+                published_run(self.table, run)
+            except UserError as error:
+                raise error.within("runs", arm) from None
+        return self
+
+
 class Study(Designed):
     """A study file: its own design, further ones in groups, and what holds for all of them.
 
@@ -97,6 +134,8 @@ class Study(Designed):
         control: whether to add the A/A control: the reference with an objective beside it that does nothing. Where it
             differs from the reference, the comparison is at fault. It takes the reference's tuned values.
         equivalence_margin: δ in nats per token for the verdict "equivalent".
+        scales: preset → what the study changes there (`ablations/scaling.py`); with any, it runs on no other preset.
+        published: the published numbers that the report sets beside the study's own.
 
     """
 
@@ -110,6 +149,8 @@ class Study(Designed):
     tuning_seeds: Annotated[int | list[Seed], BeforeValidator(_check_seeds)] = 1
     control: bool = False
     equivalence_margin: float = Field(default=0.01, gt=0)
+    scales: dict[str, Scale] = {}
+    published: Published | None = None
 
     @model_validator(mode="after")
     def _can_be_tuned(self) -> Study:
@@ -123,6 +164,16 @@ class Study(Designed):
                 raise UserError(f"{key} holds for all arms alike and cannot be tuned", ("tune", key))
             if len({json.dumps(value, sort_keys=True) for value in values}) < len(values):
                 raise UserError("the values must differ", ("tune", key))
+        return self
+
+    @model_validator(mode="after")
+    def _scales_what_it_has(self) -> Study:
+        for preset, scale in self.scales.items():
+            for part, known, what in (("arms", self.arms, "arm"), ("factors", self.factors, "factor")):
+                unknown = next((name for name in getattr(scale, part) if name not in known), None)
+                if unknown is not None:
+                    hint = suggestion(unknown, known)
+                    raise UserError(f"the study has no {what} {unknown!r}{hint}", ("scales", preset, part, unknown))
         return self
 
     @property
@@ -143,72 +194,3 @@ class Study(Designed):
 def place_of_design(group: str | None) -> tuple[str, ...]:
     """Return where in a study file a design is written."""
     return () if group is None else ("groups", group)
-
-
-def built_in_names() -> list[str]:
-    """Return the names of the studies that come with the project."""
-    return sorted(file.stem for file in BUILT_IN.glob("*.yaml"))
-
-
-def study_file(source: str) -> Path:
-    """Return the file of a study, given as a path or as a built-in name.
-
-    Raises:
-        UserError: there is neither.
-
-    """
-    if Path(source).is_file():
-        return Path(source)
-    if source in built_in_names():
-        return BUILT_IN / f"{source}.yaml"
-    if source.endswith((".yaml", ".yml")) or "/" in source:
-        raise UserError(f"{source}: there is no such file")
-    raise UserError(f"unknown study {source!r}{suggestion(source, built_in_names())}")
-
-
-def read_study(file: Path) -> Study:
-    """Read and check a study file; its runs are checked when they are planned.
-
-    Raises:
-        UserError: naming the file and the key.
-
-    """
-    written = read_yaml(file)
-    try:
-        if not isinstance(written, Mapping):
-            raise UserError("a study is a mapping of keys to values")
-        content = _prepared(checked(written))
-        for key in ("name", "title"):
-            if isinstance(content.get(key), str) and content[key]:
-                _check_name(content[key], f"a study's {key}", key)
-        if isinstance(content.get("tune"), Mapping):
-            content["tune"] = with_dotted_keys(content["tune"])
-        if isinstance(content.get("groups"), Mapping):
-            for name in content["groups"]:
-                _check_name(name, "a group's name", "groups")
-            content["groups"] = {
-                name: _prepared(group, "groups", name) if isinstance(group, Mapping) else group
-                for name, group in content["groups"].items()
-            }
-        return validated(Study, content)
-    except UserError as error:
-        raise UserError(f"{file}: {error}") from None
-
-
-def _prepared(design: Mapping[str, Any], *place: str) -> dict[str, Any]:
-    """Return a written design with dotted keys for factors, and arms without changes as empty ones."""
-    content = dict(design)
-    if isinstance(content.get("factors"), Mapping):
-        content["factors"] = with_dotted_keys(content["factors"])
-    if isinstance(content.get("arms"), Mapping):
-        for name in content["arms"]:
-            _check_name(name, "an arm's name", *place, "arms")
-        content["arms"] = {name: {} if arm is None else arm for name, arm in content["arms"].items()}
-    return content
-
-
-def _check_name(name: str, what: str, *place: str) -> None:
-    try:
-        check_name(name, what)
-    except UserError as error:
-        raise error.within(*place) from None

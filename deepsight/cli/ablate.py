@@ -33,6 +33,14 @@ def ablate(
     study: Annotated[
         str, typer.Argument(metavar="STUDY", help=f"A study's YAML file, or a built-in study: {STUDIES}.")
     ] = "demo",
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PRESET",
+            help="Run the study at the scale of this preset, such as small or tiny, instead of its own; the report and "
+            "the folder are called after both.",
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where to write; runs/NAME when not given.")] = None,
     workers: Annotated[
         int | None,
@@ -159,17 +167,18 @@ def ablate(
 
     plugins = load_plugins(plugin)
     from ablations.driver import Driver, Job
-    from ablations.study import read_study, study_file
+    from ablations.study_files import read_study, study_file
     from ablations.supervisor import warm_up
     from ablations.trial_process import Limits
     from ablations.trial_queue import Rules
     from deepsight.cli import study_run
 
     file = study_file(study)
-    folder = out or Path("runs") / read_study(file).name.replace(" ", "-")
+    folder = out or Path("runs") / read_study(file, preset).name.replace(" ", "-")
     extra = [word for path in plugins for word in ("--plugin", str(path))]
-    command = quoted_command("deepsight", "ablate", study, "--out", str(folder), *extra)
-    driver = Driver(Job(file, folder, tuple(path.resolve() for path in plugins), command))
+    scale = ["--preset", preset] if preset else []
+    command = quoted_command("deepsight", "ablate", study, *scale, "--out", str(folder), *extra)
+    driver = Driver(Job(file, folder, tuple(path.resolve() for path in plugins), command, preset))
     if plan is not None:
         return study_run.show_seeds_needed(driver, plan, workers, console)
     warm_up()

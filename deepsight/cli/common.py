@@ -12,7 +12,11 @@ PRESETS = (
     "tiny, small, deepsight-paper, encoder-decoder-paper, baseline-paper, smaller-baseline-paper, "
     "dropout-baseline-paper, gpt2-124m"
 )
-STUDIES = "demo, objectives, objectives-lighter, objectives-little-text, regularisers, systems"
+STUDIES = (
+    "demo; the published comparisons paper-distances, paper-horizons, paper-vs-baseline, paper-vs-sibling, "
+    "paper-sibling-distances, paper-sibling-positions, paper-sibling-vs-baseline; aggregators, layer-splits, norms; "
+    "objectives, objectives-lighter, objectives-little-text, regularisers, systems"
+)
 """The names of presets and built-in studies as help shows them; written here so that help need not read them."""
 
 Plugins = Annotated[

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ablations.plan import Plan, Trial, plan_study
-from ablations.study import read_study
+from ablations.study_files import read_study
 from deepsight.merging import merged
 from deepsight.yaml_files import dump_yaml
 from tests.runs import run_data

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ablations.costs import known_cost
 from ablations.plan import plan_study
-from ablations.study import read_study
+from ablations.study_files import read_study
 from deepsight.config import RunConfig, run_config
 from deepsight.counting import cost_of
 from deepsight.data.batches import ValidationWindows

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from ablations.plan import plan_study
 from ablations.plan_display import show_plan
-from ablations.study import read_study
+from ablations.study_files import read_study
 from tests.ablations.quick import plan_quickly
 from tests.ablations.studies import study_data, write_study
 from tests.runs import write_text

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ablations.study import built_in_names, read_study, study_file
+from ablations.study_files import built_in_names, read_study, study_file
 from deepsight.errors import UserError
 from deepsight.plug_ins import objectives
 from tests.ablations.quick import plan_quickly

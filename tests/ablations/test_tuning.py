@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ablations.plan import Outcome, Plan, plan_study
-from ablations.study import Study, read_study
+from ablations.study import Study
+from ablations.study_files import read_study
 from ablations.tuning import choose, edge_notes, grid
 from deepsight.errors import UserError
 from tests.ablations.quick import plan_quickly

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ablations.plan import plan_study
-from ablations.study import read_study
+from ablations.study_files import read_study
 from deepsight.cli.app import app, main
 from deepsight.errors import UserError
 from deepsight.yaml_files import dump_yaml

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from safetensors.torch import save_file
 
-from ablations.study import built_in_names
+from ablations.study_files import built_in_names
 from deepsight.building import build_model
 from deepsight.cli import common
 from deepsight.loading import load_trained
