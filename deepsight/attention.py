@@ -1,12 +1,15 @@
 """Attention: one function, two backends.
 
-xformers' memory-efficient attention on CUDA, torch's scaled dot-product attention anywhere. Which one runs is chosen by
-the device, or forced with `use_backend`.
+xformers' memory-efficient attention on CUDA, torch's scaled dot-product attention anywhere, and where an xformers that
+is installed cannot run: a build for another torch or CUDA imports, and has no operator. Which one runs is chosen by the
+device, or forced with `use_backend`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import warnings
 from collections.abc import Iterator
 from typing import Literal
 
@@ -81,7 +84,7 @@ def attend(
     """
     if visible is not None:
         return _sdpa(query, key, value, False, dropout, visible=visible)
-    if chosen_backend(query.device) == "xformers":
+    if chosen_backend(query.device) == "xformers" and _xformers_takes(query, key, value, dropout):
         return _xformers(query, key, value, causal, dropout)
     return _sdpa(query, key, value, causal, dropout)
 
@@ -138,6 +141,48 @@ def _xformers(query: Tensor, key: Tensor, value: Tensor, causal: bool, dropout: 
         scale=width**-0.5,
     )
     return output.narrow(-1, 0, width)
+
+
+def _xformers_takes(query: Tensor, key: Tensor, value: Tensor, dropout: float) -> bool:
+    """Say whether xformers can attend to such tensors here; the first time that it cannot, warn.
+
+    Raises:
+        UserError: xformers is forced, and cannot.
+
+    """
+    gradient = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (query, key, value))
+    reason = _obstacle(query.device.type, _dtype_of(query), query.shape[-1], dropout > 0, gradient)
+    if reason is None:
+        return True
+    if _forced == "xformers":
+        raise UserError(f"the attention backend xformers cannot run here: {reason}; known: auto, sdpa")
+    return False
+
+
+def _dtype_of(tensor: Tensor) -> torch.dtype:
+    device = tensor.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else tensor.dtype
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@functools.cache
+def _obstacle(device: str, dtype: torch.dtype, width: int, drops: bool, gradient: bool) -> str | None:
+    """Return why none of xformers' operators takes causal attention over heads of this width, None if one does."""
+    from xformers.ops import fmha
+
+    width += -width % WIDTH_MULTIPLE
+    query, key, value = (torch.empty(1, 16, 1, width, dtype=dtype, device=device) for _ in range(3))
+    inputs = fmha.Inputs(query, key, value, fmha.attn_bias.LowerTriangularMask(), p=0.1 if drops else 0.0)
+    families = (fmha.flash3, fmha.flash, fmha.cutlass)
+    for way in ("FwOp", "BwOp") if gradient else ("FwOp",):
+        operators = [getattr(family, way) for family in families]
+        reasons = {operator.NAME: operator.not_supported_reasons(inputs) for operator in operators}
+        if all(reasons.values()):
+            reason = "; ".join(f"{name}: {why[-1]}" for name, why in reasons.items())
+            if _forced == "auto":
+                warnings.warn(f"xformers cannot run here, torch's attention does instead ({reason})", stacklevel=2)
+            return reason
+    return None
 
 
 def _xformers_is_installed() -> bool:

@@ -10,8 +10,10 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.testing import assert_close
 
+from deepsight import attention
 from deepsight.attention import attend, padded_to_multiple, use_backend
 from deepsight.config import ModelConfig
+from deepsight.errors import UserError
 from deepsight.plug_ins import architectures
 from tests.deepsight.attention_cases import random_inputs
 
@@ -108,6 +110,34 @@ def test_the_published_shape_runs_through_xformers_alone(architecture: str, aske
     assert {call["query"].shape[-1] for call in asked} == ({32, 16} if architecture == "deepsight" else {32})
 
 
+@pytest.fixture
+def without_operators(pretended_a100: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let xformers be one that was built for another torch: it imports, and has nothing that runs."""
+    monkeypatch.setattr("xformers.ops.fmha.common._built_with_cuda", False)
+    attention._obstacle.cache_clear()
+    yield
+    attention._obstacle.cache_clear()
+
+
+@pytest.mark.usefixtures("without_operators")
+def test_an_xformers_that_cannot_run_is_left_alone_with_one_warning(asked: list[dict[str, Any]]) -> None:
+    inputs = on_cuda(400, 400, 30)
+    with pytest.warns(UserWarning, match="xformers cannot run here, torch's attention does instead") as caught:
+        outputs = [attend(*inputs), attend(*inputs)]
+    assert len(caught) == 1
+    assert [output.shape for output in outputs] == [inputs[0].shape] * 2
+    assert asked == []
+
+
+@pytest.mark.usefixtures("without_operators")
+def test_an_xformers_that_cannot_run_is_refused_where_it_is_asked_for() -> None:
+    with (
+        use_backend("xformers"),
+        pytest.raises(UserError, match=r"the attention backend xformers cannot run here: .*; known: auto, sdpa"),
+    ):
+        attend(*on_cuda(400, 400, 30))
+
+
 @pytest.mark.cuda
 @pytest.mark.parametrize("causal", [True, False])
 @pytest.mark.parametrize("width", WIDTHS)
@@ -117,6 +147,8 @@ def test_xformers_computes_what_sdpa_computes(
     queries: int, keys: int, width: int, dtype: torch.dtype, tolerance: float, causal: bool
 ) -> None:
     """Forward and backward against SDPA in float64; float32 may go through TensorFloat-32 in the kernel."""
+    if attention._obstacle("cuda", dtype, width, False, True) is not None:
+        pytest.skip("xformers is installed but was built for another torch: no operator runs")
     exact = [tensor.requires_grad_() for tensor in random_inputs((2, queries, keys, 3, width), torch.float64)]
     rough = [tensor.detach().to("cuda", dtype).requires_grad_() for tensor in exact]
     weights = random_inputs((2, queries, keys, 3, width), torch.float64, seed=1)[0]
