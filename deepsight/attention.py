@@ -8,7 +8,6 @@ device, or forced with `use_backend`.
 from __future__ import annotations
 
 import contextlib
-import functools
 import warnings
 from collections.abc import Iterator
 from typing import Literal
@@ -26,6 +25,8 @@ WIDTH_MULTIPLE = 8
 """xformers' kernels need a head width that is a multiple of this in half precision."""
 
 _forced: Backend = "auto"
+_obstacles: dict[tuple[str, torch.dtype, int, bool, bool], str | None] = {}
+"""What keeps xformers from running, for each kind of tensors that was asked about."""
 
 
 @contextlib.contextmanager
@@ -165,9 +166,15 @@ def _dtype_of(tensor: Tensor) -> torch.dtype:
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-@functools.cache
 def _obstacle(device: str, dtype: torch.dtype, width: int, drops: bool, gradient: bool) -> str | None:
     """Return why none of xformers' operators takes causal attention over heads of this width, None if one does."""
+    asked = (device, dtype, width, drops, gradient)
+    if asked not in _obstacles:
+        _obstacles[asked] = _found_obstacle(*asked)
+    return _obstacles[asked]
+
+
+def _found_obstacle(device: str, dtype: torch.dtype, width: int, drops: bool, gradient: bool) -> str | None:
     from xformers.ops import fmha
 
     width += -width % WIDTH_MULTIPLE

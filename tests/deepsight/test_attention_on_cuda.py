@@ -114,9 +114,9 @@ def test_the_published_shape_runs_through_xformers_alone(architecture: str, aske
 def without_operators(pretended_a100: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let xformers be one that was built for another torch: it imports, and has nothing that runs."""
     monkeypatch.setattr("xformers.ops.fmha.common._built_with_cuda", False)
-    attention._obstacle.cache_clear()
+    attention._obstacles.clear()
     yield
-    attention._obstacle.cache_clear()
+    attention._obstacles.clear()
 
 
 @pytest.mark.usefixtures("without_operators")
