@@ -10,8 +10,8 @@ from pathlib import Path
 from deepsight.errors import UserError, suggestion
 
 FILE = Path(__file__).with_name("published.csv")
-DATASET, STEPS = "wikimedia/wikipedia", 9000
-"""What all published runs have in common, as far as it was said."""
+DATASET, STEPS, TOKENIZER = "wikimedia/wikipedia", 9000, "gpt2"
+"""What all published runs have in common, as far as it was said; the tokenizer follows from the parameter counts."""
 
 
 @dataclass(frozen=True)

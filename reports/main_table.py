@@ -23,7 +23,7 @@ MEASURES = ("train_loss", "validation_loss", "bits_per_byte")
 
 
 @dataclass(frozen=True)
-class _Mean:
+class Mean:
     """Mean over seeds of one measure, and the half width of its 95 % t interval (NaN below three seeds)."""
 
     value: float
@@ -34,7 +34,7 @@ class _Mean:
 class _Measured:
     """One measure of every arm, and the decimals it is shown with."""
 
-    means: Mapping[str, _Mean]
+    means: Mapping[str, Mean]
     decimals: int
 
     def with_half_width(self, arm: str) -> Cell:
@@ -163,16 +163,17 @@ def _verdict_cell(study: StoredStudy, arm: StoredArm, comparison: Comparison | N
 
 
 def _measure(study: StoredStudy, trials: pd.DataFrame, measure: str) -> _Measured:
-    means = {arm.name: _mean(trials, arm.name, measure) for arm in study.arms}
+    means = {arm.name: mean_of(trials, arm.name, measure) for arm in study.arms}
     return _Measured(means, numbers.shared_decimals(mean.half_width for mean in means.values()))
 
 
-def _mean(trials: pd.DataFrame, arm: str, measure: str) -> _Mean:
+def mean_of(trials: pd.DataFrame, arm: str, measure: str) -> Mean:
+    """Return the mean of a measure over an arm's finished trials."""
     values = results(trials, arm, measure)
     if values.empty:
-        return _Mean(math.nan, math.nan)
+        return Mean(math.nan, math.nan)
     low, high = shown_interval(values)
-    return _Mean(float(values.mean()), (high - low) / 2)
+    return Mean(float(values.mean()), (high - low) / 2)
 
 
 def _notes(study: StoredStudy, shown: _Shown, comparisons: Mapping[str, Comparison]) -> tuple[str, ...]:
@@ -217,7 +218,7 @@ def _data(study: StoredStudy, arm: StoredArm, trials: pd.DataFrame, comparison: 
         "seeds_done": _finished(trials, arm),
     }
     for measure in MEASURES:
-        mean = _mean(trials, arm.name, measure)
+        mean = mean_of(trials, arm.name, measure)
         data |= {f"{measure}_mean": mean.value, f"{measure}_half_width": mean.half_width}
     if comparison is None:
         return data | dict.fromkeys(COMPARISON_FIELDS, None) | {"verdict": "reference"}

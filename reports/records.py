@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ablations.breakdowns import Breakdowns, read_breakdowns
 from ablations.stored import StoredStudy, trial_folder
 from deepsight.training.names import CONFIG_FILE, PROVENANCE_FILE
 from reports.wording import setting_text
@@ -22,11 +23,13 @@ class Records:
     Attributes:
         configured: trials whose folder holds a configuration.
         provenance: trial → commit, versions, device and the like, as the trial wrote it.
+        breakdowns: where in the validation text the losses lie.
 
     """
 
     configured: frozenset[str] = frozenset()
     provenance: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    breakdowns: Breakdowns = field(default_factory=Breakdowns)
 
 
 def read_records(folder: Path, study: StoredStudy) -> Records:
@@ -42,7 +45,7 @@ def read_records(folder: Path, study: StoredStudy) -> Records:
             continue
         if isinstance(record, dict):
             provenance[trial] = record
-    return Records(frozenset(configured), provenance)
+    return Records(frozenset(configured), provenance, read_breakdowns(folder, study))
 
 
 def summary(records: Records) -> list[tuple[str, str]]:

@@ -21,6 +21,7 @@ from reports.frames import complete_curves, complete_trials
 from reports.main_table import main_table
 from reports.page import Page, PageFigure, render
 from reports.pairing import pairing
+from reports.published_table import published_comparison
 from reports.records import Records
 from reports.table import Table
 from reports.table_formats import FORMATS
@@ -45,6 +46,7 @@ def write_report(study: StoredStudy, trials: pd.DataFrame, curves: pd.DataFrame,
         table.name: table
         for table in (
             main_table(study, trials, comparisons),
+            published_comparison(study, trials, comparisons),
             fairness(study, trials, curves, comparisons),
             efficiency(study, curves, comparisons),
             factor_effects(study, trials),
@@ -58,7 +60,7 @@ def write_report(study: StoredStudy, trials: pd.DataFrame, curves: pd.DataFrame,
     }
     try:
         kept = [file for table in all_tables.values() for file in _write_table(table, out / "tables")]
-        page_figures, figure_files = _write_figures(study, trials, curves, out / "figures")
+        page_figures, figure_files = _write_figures(study, trials, curves, records, out / "figures")
         page = Page(
             study=study,
             finding=find(study, trials, comparisons),
@@ -82,10 +84,10 @@ def _write_table(table: Table, folder: Path) -> list[Path]:
 
 
 def _write_figures(
-    study: StoredStudy, trials: pd.DataFrame, curves: pd.DataFrame, folder: Path
+    study: StoredStudy, trials: pd.DataFrame, curves: pd.DataFrame, records: Records, folder: Path
 ) -> tuple[list[PageFigure], list[Path]]:
     shown, files = [], []
-    for drawn in all_figures(study, trials, curves):
+    for drawn in all_figures(study, trials, curves, records.breakdowns):
         svg, png = images.to_svg(drawn.figure), images.to_png(drawn.figure)
         write_text(folder / f"{drawn.name}.svg", svg)
         with atomic_path(folder / f"{drawn.name}.png") as temporary:

@@ -1,19 +1,26 @@
-"""The figures of a study: each takes (study, trials, curves) and returns a matplotlib figure, or None without data."""
+"""The figures of a study: each takes (study, trials, curves) and returns a matplotlib figure, or None without data.
+
+Those of where the loss lies take the study and frames of its breakdowns (`ablations.breakdowns`) instead.
+"""
 
 from reports.figures.categories import category_sweep
 from reports.figures.curves import final_curves, loss_curves, loss_over_cost
 from reports.figures.diagnostics import objective_diagnostics, reporting_objectives
 from reports.figures.differences import paired_differences
+from reports.figures.documents import document_differences
 from reports.figures.effects import factor_effects, interactions
 from reports.figures.factor_pairs import factor_pair, factor_pairs
 from reports.figures.horizons import horizon_sweep
 from reports.figures.layers import layer_splits
+from reports.figures.look_ahead import loss_by_look_ahead
+from reports.figures.positions import loss_by_position
 from reports.figures.reaching import cost_to_reach
 from reports.figures.sizes import size_and_loss
 
 __all__ = [
     "category_sweep",
     "cost_to_reach",
+    "document_differences",
     "factor_effects",
     "factor_pair",
     "factor_pairs",
@@ -21,6 +28,8 @@ __all__ = [
     "horizon_sweep",
     "interactions",
     "layer_splits",
+    "loss_by_look_ahead",
+    "loss_by_position",
     "loss_curves",
     "loss_over_cost",
     "objective_diagnostics",

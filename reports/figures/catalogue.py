@@ -9,22 +9,29 @@ from dataclasses import dataclass
 import pandas as pd
 from matplotlib.figure import Figure
 
+from ablations.breakdowns import Breakdowns
 from ablations.stored import StoredStudy
 from reports.comparisons import compare
 from reports.figures.categories import category_sweep
 from reports.figures.curves import final_curves, loss_curves, loss_over_cost
 from reports.figures.diagnostics import diagnostic_parts, objective_diagnostics, reporting_objectives
 from reports.figures.differences import paired_differences
+from reports.figures.documents import document_differences
 from reports.figures.effects import factor_effects, interactions
 from reports.figures.factor_pairs import factor_pair, factor_pairs
 from reports.figures.horizons import MOST_SWEEPS_WITH_INTERVALS, horizon_sweep
 from reports.figures.layers import layer_splits
+from reports.figures.look_ahead import loss_by_look_ahead
 from reports.figures.panels import quantities
+from reports.figures.positions import loss_by_position
 from reports.figures.reaching import cost_to_reach
 from reports.figures.sizes import size_and_loss
 from reports.figures.style import MOST_ARMS_WITH_SEEDS
 from reports.figures.sweeps import category_keys
 from reports.wording import listed, named
+
+Drawing = tuple[str, str, str, Figure | None]
+"""File name, title, caption, and the figure where there is something to show."""
 
 
 @dataclass(frozen=True)
@@ -37,13 +44,15 @@ class NamedFigure:
     figure: Figure
 
 
-def all_figures(study: StoredStudy, trials: pd.DataFrame, curves: pd.DataFrame) -> Iterator[NamedFigure]:
+def all_figures(
+    study: StoredStudy, trials: pd.DataFrame, curves: pd.DataFrame, breakdowns: Breakdowns | None = None
+) -> Iterator[NamedFigure]:
     """Yield every figure that has something to show, in the order of the page; each is drawn when it is asked for."""
     frames = (study, trials, curves)
     reference = named(study.reference)
     paired = all(comparison.pairs.proven for comparison in compare(study, trials).values())
     word = "paired difference" if paired else "difference by seed"
-    drawings = [
+    drawings: list[Drawing] = [
         ("differences", f"{word.capitalize()}s", _differences_caption(study, word), paired_differences(*frames)),
         ("loss_curves", "Validation loss over training", _curves_caption(study), loss_curves(*frames)),
         ("final_curves", "The last fifth of training", _final_caption(study), final_curves(*frames)),
@@ -71,6 +80,7 @@ def all_figures(study: StoredStudy, trials: pd.DataFrame, curves: pd.DataFrame) 
         title = "Objectives" if key == "objective" else "Where the objective attaches"
         name = f"{_file_name(key)}_sweep"
         drawings.append((name, title, _category_caption(reference), category_sweep(*frames, key=key)))
+    drawings += _of_breakdowns(study, breakdowns or Breakdowns())
     for name, title, caption, figure in drawings:
         if figure is not None:
             yield NamedFigure(name, title, caption, figure)
@@ -87,6 +97,34 @@ def all_figures(study: StoredStudy, trials: pd.DataFrame, curves: pd.DataFrame) 
                 yield NamedFigure(f"{name}{number}", f"Objective {objective}{of}", caption, figure)
 
 
+def _of_breakdowns(study: StoredStudy, found: Breakdowns) -> list[Drawing]:
+    reference = named(study.reference)
+    return [
+        (
+            "loss_by_position",
+            "Loss by position",
+            _position_caption(reference),
+            loss_by_position(study, found.positions),
+        ),
+        (
+            "document_differences",
+            "Differences by document",
+            _documents_caption(reference),
+            document_differences(study, found.documents),
+        ),
+        (
+            "loss_by_look_ahead",
+            "Loss by look-ahead",
+            LOOK_AHEAD_CAPTION,
+            loss_by_look_ahead(study, found.positions, found.ahead),
+        ),
+    ]
+
+
+LOOK_AHEAD_CAPTION = (
+    "Validation cross-entropy of each arm's heads at the end of training against how far ahead they predict; 1 is the "
+    "network's own prediction. Lines at the dots are 95 % t intervals over seeds."
+)
 COST_CAPTION = (
     "The curves of the whole run against what they cost: training FLOPs by the count of each arm's own network and "
     "objective, and seconds as they passed, which depend on the machine."
@@ -109,6 +147,22 @@ INTERACTIONS_CAPTION = (
 def _file_name(text: str) -> str:
     """Return a text as a part of a file's name."""
     return re.sub("[^A-Za-z0-9]+", "_", text)[:60]
+
+
+def _position_caption(reference: str) -> str:
+    return (
+        "Validation loss at the end of training by position in the window, in ranges that double in width, and below "
+        f"it the mean difference to {reference} over seeds with its 95 % t interval (from three pairs on)."
+    )
+
+
+def _documents_caption(reference: str) -> str:
+    return (
+        f"Difference in validation loss to {reference}, document by document, each the mean over paired seeds: the dot "
+        "is the median document, the thick line holds the middle half of them, the thin one nine in ten. At the right, "
+        "the share of documents on which the arm is better. Documents are no seeds: this shows where a difference "
+        "comes from, not how certain it is."
+    )
 
 
 def _reaching_caption(reference: str) -> str:

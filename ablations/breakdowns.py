@@ -1,0 +1,71 @@
+"""Where in the validation text each finished trial's loss lies, as pandas."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ablations.attempts import result_of
+from ablations.stored import StoredStudy, trial_folder
+from deepsight.training.names import BREAKDOWN_FILE
+
+IDENTITY = ("trial", "arm", "seed")
+PLACES = {"positions": "position", "documents": "document"}
+AHEAD = ("objective", "distance", "loss")
+
+
+def _empty(*columns: str) -> pd.DataFrame:
+    return pd.DataFrame(columns=[*IDENTITY, *columns])
+
+
+@dataclass(frozen=True)
+class Breakdowns:
+    """The breakdowns of a study's finished trials; each frame also has `trial`, `arm` and `seed`.
+
+    Attributes:
+        positions: one row a position of the window: `position` (from 0), `nats` (summed) and `tokens`.
+        documents: one row a document of the validation split: `document` (from 0), `nats` and `tokens`.
+        ahead: one row a head of an objective: `objective`, `distance` (tokens ahead) and `loss` (nats per token).
+
+    """
+
+    positions: pd.DataFrame = field(default_factory=lambda: _empty("position", "nats", "tokens"))
+    documents: pd.DataFrame = field(default_factory=lambda: _empty("document", "nats", "tokens"))
+    ahead: pd.DataFrame = field(default_factory=lambda: _empty(*AHEAD))
+
+
+def read_breakdowns(folder: Path, study: StoredStudy) -> Breakdowns:
+    """Read what the finished trials of a study left; a trial without it, or with a broken one, is left out."""
+    frames: dict[str, list[pd.DataFrame]] = {name: [] for name in (*PLACES, "ahead")}
+    for arm in study.arms:
+        for seed, trial in arm.trials.items():
+            for name, frame in _frames(trial_folder(folder, trial)).items():
+                frames[name].append(frame.assign(trial=trial, arm=arm.name, seed=seed))
+    return Breakdowns(**{name: _joined(parts) for name, parts in frames.items() if parts})
+
+
+def _frames(folder: Path) -> dict[str, pd.DataFrame]:
+    """Return the frames of one trial; none where it has not finished or its file cannot be read."""
+    if result_of(folder) is None:
+        return {}
+    try:
+        content: Any = json.loads((folder / BREAKDOWN_FILE).read_text(encoding="utf-8"))
+        found = {name: pd.DataFrame(content[name]).astype("float64") for name in PLACES}
+        found = {name: frame.astype({PLACES[name]: "int64", "tokens": "int64"}) for name, frame in found.items()}
+        rows = [
+            (str(objective), int(distance), float(loss))
+            for objective, losses in content["ahead"].items()
+            for distance, loss in losses.items()
+        ]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+    return {**found, "ahead": pd.DataFrame(rows, columns=list(AHEAD))} if rows else found
+
+
+def _joined(parts: list[pd.DataFrame]) -> pd.DataFrame:
+    frame = pd.concat(parts, ignore_index=True)
+    return frame[[*IDENTITY, *(column for column in frame.columns if column not in IDENTITY)]]
