@@ -9,8 +9,8 @@ from pathlib import Path
 
 from ablations.attempts import result_of
 from ablations.changes import trials_of
-from ablations.running import PLUGIN_FOLDER, STUDY_FILE
-from ablations.stored import PLAN_FILE, read_plan, trial_folder
+from ablations.running import PLUGIN_FOLDER
+from ablations.stored import PLAN_FILE, STUDY_FILE, read_plan, trial_folder
 from deepsight.errors import UserError
 from deepsight.files import TEMPORARY, atomic_path
 from deepsight.training.names import CHECKPOINT_FILE, HEARTBEAT_FILE, LOCK_FILE

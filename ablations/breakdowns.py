@@ -22,7 +22,7 @@ def _empty(*columns: str) -> pd.DataFrame:
     return pd.DataFrame(columns=[*IDENTITY, *columns])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Breakdowns:
     """The breakdowns of a study's finished trials; each frame also has `trial`, `arm` and `seed`.
 
@@ -36,6 +36,13 @@ class Breakdowns:
     positions: pd.DataFrame = field(default_factory=lambda: _empty("position", "nats", "tokens"))
     documents: pd.DataFrame = field(default_factory=lambda: _empty("document", "nats", "tokens"))
     ahead: pd.DataFrame = field(default_factory=lambda: _empty(*AHEAD))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Breakdowns):
+            return NotImplemented
+        return all(getattr(self, name).equals(getattr(other, name)) for name in (*PLACES, "ahead"))
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 def read_breakdowns(folder: Path, study: StoredStudy) -> Breakdowns:

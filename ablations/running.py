@@ -9,7 +9,7 @@ from pathlib import Path
 from ablations.attempts import Ending, read_history, record_retry, result_of
 from ablations.places import Need, Places
 from ablations.plan import Plan, Trial
-from ablations.stored import PLAN_FILE, StoredStudy, read_plan, trial_folder, write_plan
+from ablations.stored import PLAN_FILE, STUDY_FILE, StoredStudy, read_plan, trial_folder, write_plan
 from ablations.supervisor import Supervisor
 from ablations.trial_queue import Rules, Watcher
 from deepsight.config import RunConfig
@@ -19,7 +19,6 @@ from deepsight.errors import UserError
 from deepsight.files import digest_of_json, remove_leftovers, write_text
 from deepsight.training.lock import LockedError, locked
 
-STUDY_FILE = "study.yaml"
 PLUGIN_FOLDER = "plugins"
 
 RETRIED = {

@@ -10,10 +10,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from deepsight.errors import UserError
+from deepsight.errors import DamagedError, UserError
 from deepsight.files import read_json, write_text
 
 PLAN_FILE = "plan.json"
+STUDY_FILE = "study.yaml"
+"""The study as it was written, kept beside its plan."""
 
 
 class Candidate(BaseModel):
@@ -129,10 +131,14 @@ def read_plan(folder: Path) -> StoredStudy:
     """Read the plan of a study.
 
     Raises:
-        UserError: the folder holds no study.
+        UserError: the folder holds no study, or its plan cannot be read.
 
     """
     file = Path(folder) / PLAN_FILE
     if not file.is_file():
         raise UserError(f"{folder}: there is no study here (no {PLAN_FILE})")
-    return StoredStudy.model_validate(read_json(file))
+    try:
+        return StoredStudy.model_validate(read_json(file))
+    except ValueError as error:
+        reason = str(error).partition("\n")[0]
+        raise DamagedError(f"{file}: this is not a whole plan of a study: {reason}") from None

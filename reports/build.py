@@ -16,11 +16,8 @@ def build(folder: Path) -> Path:
 
     """
     # Imported here: the command line imports this package to show its help, and that must stay instant.
-    from ablations.frames import curves, load
-    from ablations.stored import read_plan
-    from reports.records import read_records
-    from reports.writing import write_report
+    from reports.sources import read_sources
+    from reports.writing import REPORT_FOLDER, write_report
 
     folder = Path(folder)
-    study = read_plan(folder)
-    return write_report(study, load(folder), curves(folder), read_records(folder, study), folder / "report")
+    return write_report(*read_sources(folder), folder / REPORT_FOLDER)

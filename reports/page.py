@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
+from typing import Any, Protocol
 
 import yaml
 from markupsafe import Markup
@@ -36,6 +37,14 @@ class PageFigure:
         return self.width > COLUMN_WIDTH
 
 
+class WithTables(Protocol):
+    """What every page has."""
+
+    @property
+    def tables(self) -> Mapping[str, Table]:
+        """Its tables, by name."""
+
+
 @dataclass(frozen=True)
 class Page:
     """All that a page shows."""
@@ -54,20 +63,34 @@ def render(page: Page) -> str:
     Every text from the study is escaped, and the one script is named by its hash in the page's content policy, so that
     a name in a study cannot run anything even if it were not.
     """
-    style, script = _part("page.css"), _part("page.js")
-    return str(
-        ENVIRONMENT.get_template("page.html").render(
-            page=page,
-            study=page.study,
-            table=lambda name: to_html(page.tables[name]),
-            base=yaml.safe_dump(page.study.base, sort_keys=False, allow_unicode=True),
-            provenance=summary(page.records),
-            style=Markup(style),
-            script=Markup(script),
-            script_hash=base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii"),
-        )
+    return rendered(
+        "page.html",
+        page,
+        study=page.study,
+        base=yaml.safe_dump(page.study.base, sort_keys=False, allow_unicode=True),
+        provenance=summary(page.records),
     )
 
 
-def _part(name: str) -> str:
+def rendered(template: str, page: WithTables, **values: Any) -> str:
+    """Return a page as HTML, of a template that is `page.html` or extends it."""
+    script = part("page.js")
+    return ENVIRONMENT.get_template(template).render(
+        page=page,
+        table=lambda name: to_html(page.tables[name]),
+        style=Markup(part("page.css")),
+        script=Markup(script),
+        script_source=Markup(script_source(script)),
+        **values,
+    )
+
+
+def script_source(script: str) -> str:
+    """Return what names a script in a content policy: by its hash, so that no other one runs."""
+    digest = hashlib.sha256(script.encode("utf-8")).digest()
+    return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
+
+
+def part(name: str) -> str:
+    """Return the text of a file that goes into pages as it is."""
     return resources.files("reports").joinpath("templates", name).read_text(encoding="utf-8")

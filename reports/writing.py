@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -15,7 +16,7 @@ from reports.comparisons import compare
 from reports.effects import factor_effects
 from reports.efficiency import efficiency
 from reports.fairness import fairness
-from reports.figures.catalogue import all_figures
+from reports.figures.catalogue import NamedFigure, all_figures
 from reports.finding import find
 from reports.frames import complete_curves, complete_trials
 from reports.main_table import main_table
@@ -27,6 +28,8 @@ from reports.table import Table
 from reports.table_formats import FORMATS
 from reports.warnings import study_warnings
 
+REPORT_FOLDER = "report"
+"""Where a study's report is, in its folder."""
 INDEX = "index.html"
 
 
@@ -59,8 +62,10 @@ def write_report(study: StoredStudy, trials: pd.DataFrame, curves: pd.DataFrame,
         if table is not None
     }
     try:
-        kept = [file for table in all_tables.values() for file in _write_table(table, out / "tables")]
-        page_figures, figure_files = _write_figures(study, trials, curves, records, out / "figures")
+        kept = [file for table in all_tables.values() for file in write_table(table, out / "tables")]
+        page_figures, figure_files = write_figures(
+            all_figures(study, trials, curves, records.breakdowns), out / "figures"
+        )
         page = Page(
             study=study,
             finding=find(study, trials, comparisons),
@@ -70,24 +75,24 @@ def write_report(study: StoredStudy, trials: pd.DataFrame, curves: pd.DataFrame,
             records=records,
         )
         write_text(out / INDEX, render(page))
-        _remove_others(out, {*kept, *figure_files})
+        remove_others(out, {*kept, *figure_files})
     except OSError as error:
         raise UserError(f"{out}: the report cannot be written here: {error.strerror or error}") from error
     return out / INDEX
 
 
-def _write_table(table: Table, folder: Path) -> list[Path]:
+def write_table(table: Table, folder: Path) -> list[Path]:
+    """Write a table in every form into a folder and return the files."""
     files = [folder / f"{table.name}{ending}" for ending in FORMATS]
     for file in files:
         write_text(file, FORMATS[file.suffix](table))
     return files
 
 
-def _write_figures(
-    study: StoredStudy, trials: pd.DataFrame, curves: pd.DataFrame, records: Records, folder: Path
-) -> tuple[list[PageFigure], list[Path]]:
+def write_figures(figures: Iterable[NamedFigure], folder: Path) -> tuple[list[PageFigure], list[Path]]:
+    """Write figures as SVG and PNG into a folder; return them as they stand in a page, and the files."""
     shown, files = [], []
-    for drawn in all_figures(study, trials, curves, records.breakdowns):
+    for drawn in figures:
         svg, png = images.to_svg(drawn.figure), images.to_png(drawn.figure)
         write_text(folder / f"{drawn.name}.svg", svg)
         with atomic_path(folder / f"{drawn.name}.png") as temporary:
@@ -99,7 +104,8 @@ def _write_figures(
     return shown, files
 
 
-def _remove_others(out: Path, kept: set[Path]) -> None:
+def remove_others(out: Path, kept: set[Path]) -> None:
+    """Remove the tables and figures that an earlier page left in `out`."""
     for pattern in ("tables/*.csv", "tables/*.md", "tables/*.tex", "figures/*.svg", "figures/*.png"):
         for file in out.glob(pattern):
             if file not in kept:

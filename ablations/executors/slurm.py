@@ -20,7 +20,7 @@ from pydantic import Field, PrivateAttr
 
 from ablations.driver import Job, work
 from ablations.executors.shared import shared_plugins
-from ablations.running import STUDY_FILE
+from ablations.stored import STUDY_FILE
 from ablations.supervisor import Supervisor, warm_up
 from ablations.trial_queue import Rules
 from deepsight.errors import UserError

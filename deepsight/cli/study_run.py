@@ -177,7 +177,7 @@ def _show_script(driver: Driver, request: Request, console: Console) -> None:
 def _submit(driver: Driver, request: Request, console: Console) -> None:
     """Queue the study's worker loops and leave."""
     from ablations.executors.slurm import slurm_options, submit
-    from ablations.running import STUDY_FILE
+    from ablations.stored import STUDY_FILE
 
     # The folder's own copy of the study: the file that was named may change before the loops read it.
     job = replace(driver.job, study=(driver.job.folder / STUDY_FILE).absolute(), folder=driver.job.folder.absolute())

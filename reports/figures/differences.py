@@ -37,7 +37,7 @@ def paired_differences(study: StoredStudy, trials: pd.DataFrame, curves: pd.Data
     rows = row_heights(names)
     figure = new_figure(COLUMN_WIDTH, sum(rows) + 0.62)
     axes = figure.subplots()
-    _ground(axes, study, comparisons)
+    draw_ground(axes, study.equivalence_margin, comparisons)
     places = row_places(rows)
     for place, found in zip(places, comparisons, strict=True):
         interval = (found.low, found.high)
@@ -47,7 +47,7 @@ def paired_differences(study: StoredStudy, trials: pd.DataFrame, curves: pd.Data
     return figure
 
 
-def _ground(axes: Axes, study: StoredStudy, comparisons: Sequence[Comparison]) -> None:
+def draw_ground(axes: Axes, margin: float, comparisons: Sequence[Comparison]) -> None:
     """Draw the zero line, and the margin of equivalence where it lies near enough to be seen as one."""
     axes.axvline(0, color=INK, linewidth=0.9, zorder=1)
     for text, side, offset in (("← better", "right", -4), ("worse →", "left", 4)):
@@ -58,5 +58,5 @@ def _ground(axes: Axes, study: StoredStudy, comparisons: Sequence[Comparison]) -
     reach = max(
         float(np.nanmax(np.abs([*c.pairs.differences, c.low, c.high]))) for c in comparisons
     )  # NaN ends are skipped: there is a pair in every comparison
-    if 0 < study.equivalence_margin <= 3 * reach:
-        axes.axvspan(-study.equivalence_margin, study.equivalence_margin, color=GRID, alpha=0.6, linewidth=0, zorder=0)
+    if 0 < margin <= 3 * reach:
+        axes.axvspan(-margin, margin, color=GRID, alpha=0.6, linewidth=0, zorder=0)
