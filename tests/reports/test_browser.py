@@ -26,11 +26,11 @@ def page(hostile_report: Path) -> Path:
     return hostile_report / "index.html"
 
 
-def visit(address: str, profile: Path) -> tuple[str, str]:
-    """Open an address; return the document as the browser has it then, and what it logged."""
+def visit(address: str, profile: Path, milliseconds: int = 3000) -> tuple[str, str]:
+    """Open an address; return the document as the browser has it after so long by its clock, and what it logged."""
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--dump-dom",
                "--disable-background-networking", "--disable-component-update", "--disable-sync",
-               "--allow-file-access-from-files", "--virtual-time-budget=3000", "--window-size=1280,900",
+               "--allow-file-access-from-files", f"--virtual-time-budget={milliseconds}", "--window-size=1280,900",
                "--enable-logging=stderr", f"--user-data-dir={profile}"]  # fmt: skip
     done = subprocess.run([BROWSER, *options, address], capture_output=True, text=True, timeout=120, check=True)
     return done.stdout, done.stderr

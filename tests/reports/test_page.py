@@ -128,4 +128,6 @@ def test_the_template_is_shipped() -> None:
     import reports
 
     templates = Path(reports.__file__).parent / "templates"
-    assert {file.name for file in templates.iterdir()} == {"page.css", "page.html", "page.js", "table.html"}
+    assert {file.name for file in templates.iterdir()} == {
+        "page.css", "page.html", "page.js", "refresh.js", "table.html"
+    }  # fmt: skip
