@@ -1,4 +1,4 @@
-"""The entry point: the folder of a study in, the path of its page out."""
+"""The entry points: the folder of a study in, or those of two, the path of a page out."""
 
 from __future__ import annotations
 
@@ -21,3 +21,26 @@ def build(folder: Path) -> Path:
 
     folder = Path(folder)
     return write_report(*read_sources(folder), folder / REPORT_FOLDER)
+
+
+def build_beside(first: Path, second: Path, out: Path | None = None) -> Path:
+    """Write a page that shows two studies side by side, with its tables and figure; return the page's path.
+
+    Args:
+        first: the folder of the study that is called A in the page.
+        second: that of B.
+        out: where to write; `first`/beside-NAME when None, with the name of the second folder.
+
+    Raises:
+        UserError: both are one folder, one holds no study, or `out` cannot be written or holds something else.
+
+    """
+    from deepsight.errors import UserError
+    from reports.beside.sides import read_side
+    from reports.beside.writing import write_beside
+
+    first, second = Path(first), Path(second)
+    a, b = read_side("A", first), read_side("B", second)
+    if first.resolve() == second.resolve():
+        raise UserError(f"{first} and {second} are the same folder; two studies are needed to see them side by side")
+    return write_beside(a, b, out or first / f"beside-{b.folder}")

@@ -129,5 +129,5 @@ def test_the_template_is_shipped() -> None:
 
     templates = Path(reports.__file__).parent / "templates"
     assert {file.name for file in templates.iterdir()} == {
-        "page.css", "page.html", "page.js", "refresh.js", "table.html"
+        "beside.html", "page.css", "page.html", "page.js", "refresh.js", "table.html"
     }  # fmt: skip
