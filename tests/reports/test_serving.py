@@ -71,7 +71,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def one_figure(*frames: Any) -> Iterator[NamedFigure]:
     """Stand for all figures, which take seconds."""
-    figure = paired_differences(*frames)
+    figure = paired_differences(*frames[:3])
     if figure is not None:
         yield NamedFigure("differences", "Differences", "A caption.", figure)
 
