@@ -9,6 +9,7 @@ needs two one-sided tests (Schuirmann, 1987); and below five seeds nothing is cl
 from __future__ import annotations
 
 import enum
+import functools
 import math
 import warnings
 from typing import Any, Literal
@@ -157,6 +158,7 @@ def holm(p_values: npt.ArrayLike) -> Numbers:
     return np.where(np.isnan(raw), np.nan, adjusted)
 
 
+@functools.cache  # slow, and asked again by every figure that shows verdicts
 def smallest_detectable_effect(deviation: float, pairs: int, family: int) -> float:
     """Return the true difference that `pairs` seeds would show with 80 % power, in the unit of `deviation`.
 
@@ -174,6 +176,7 @@ def smallest_detectable_effect(deviation: float, pairs: int, family: int) -> flo
     return float(np.squeeze(effect)) * deviation
 
 
+@functools.cache
 def seeds_to_decide(mean: float, deviation: float, margin: float, family: int) -> int | None:
     """Return the fewest seeds (5 or more) with which a verdict would be had, were `mean` and `deviation` the truth.
 

@@ -163,14 +163,18 @@ def _costed(study: StoredStudy, curves: pd.DataFrame) -> pd.DataFrame:
 def _draw_arm(
     axes: Axes, rows: pd.DataFrame, means: pd.DataFrame, measure: str, against: str, style: ArmStyle, *, spread: bool
 ) -> None:
-    if spread and rows["trial"].nunique() > 1:
+    if not spread:  # seaborn takes its time, and these are many
+        line = means.groupby(against)[measure].mean()
+        axes.plot(line.index, line.to_numpy(), color=style.colour, linewidth=1.4, linestyle=style.dashes, zorder=3)
+        return
+    if rows["trial"].nunique() > 1:
         sns.lineplot(
             rows, x=against, y=measure, units="trial", estimator=None, ax=axes, color=style.colour, linewidth=0.4,
             alpha=0.45, legend=False, zorder=1,
         )  # fmt: skip
     sns.lineplot(
-        means, x=against, y=measure, estimator="mean", errorbar=band if spread else None, ax=axes, color=style.colour,
-        linewidth=1.4, linestyle=style.dashes, legend=False, zorder=3, err_kws={"alpha": 0.12, "linewidth": 0},
+        means, x=against, y=measure, estimator="mean", errorbar=band, ax=axes, color=style.colour, linewidth=1.4,
+        linestyle=style.dashes, legend=False, zorder=3, err_kws={"alpha": 0.12, "linewidth": 0},
     )  # fmt: skip
 
 
