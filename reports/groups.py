@@ -6,9 +6,8 @@ from dataclasses import replace
 
 from ablations.stored import StoredStudy
 from reports import numbers
-from reports.table import Cell, Column, Table
+from reports.table import ARM, Cell, Column, Table
 
-ARM = "arm"
 GROUP = "group"
 
 

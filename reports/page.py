@@ -13,12 +13,16 @@ import yaml
 from markupsafe import Markup
 
 from ablations.stored import StoredStudy
+from reports.arm_panels import ArmPanels, linked
 from reports.figures.style import COLUMN_WIDTH
 from reports.finding import Finding
 from reports.records import Records, summary
 from reports.table import Table
 from reports.table_formats import ENVIRONMENT, to_html
 from reports.warnings import StudyWarning
+
+SCRIPTS = ("address.js", "sorting.js", "filtering.js", "enlarging.js")
+"""The parts of the page's script, in order; the first keeps what the others show."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,7 @@ class Page:
     tables: Mapping[str, Table]
     figures: tuple[PageFigure, ...]
     records: Records
+    arms: ArmPanels
 
 
 def render(page: Page) -> str:
@@ -66,18 +71,27 @@ def render(page: Page) -> str:
     return rendered(
         "page.html",
         page,
+        {arm.name: place for place, arm in enumerate(page.study.arms)},
         study=page.study,
         base=yaml.safe_dump(page.study.base, sort_keys=False, allow_unicode=True),
         provenance=summary(page.records),
     )
 
 
-def rendered(template: str, page: WithTables, **values: Any) -> str:
-    """Return a page as HTML, of a template that is `page.html` or extends it."""
-    script = part("page.js")
+def rendered(template: str, page: WithTables, places: Mapping[str, int], **values: Any) -> str:
+    """Return a page as HTML.
+
+    Args:
+        template: `page.html`, or one that extends it.
+        page: what it shows.
+        places: name → number of each arm that has a panel on the page.
+        values: further ones that the template needs.
+
+    """
+    script = "\n".join(part(name) for name in SCRIPTS)
     return ENVIRONMENT.get_template(template).render(
         page=page,
-        table=lambda name: to_html(page.tables[name]),
+        table=lambda name: to_html(linked(page.tables[name], places), places),
         style=Markup(part("page.css")),
         script=Markup(script),
         script_source=Markup(script_source(script)),

@@ -10,7 +10,7 @@ from typing import Any
 
 from ablations.breakdowns import Breakdowns, read_breakdowns
 from ablations.stored import StoredStudy, trial_folder
-from deepsight.training.names import CONFIG_FILE, PROVENANCE_FILE
+from deepsight.training.names import CONFIG_FILE, METRICS_FILE, PROVENANCE_FILE
 from reports.wording import setting_text
 
 MOST_VALUES = 4
@@ -23,29 +23,33 @@ class Records:
     Attributes:
         configured: trials whose folder holds a configuration.
         provenance: trial → commit, versions, device and the like, as the trial wrote it.
+        measured: trials whose folder holds metrics.
         breakdowns: where in the validation text the losses lie.
 
     """
 
     configured: frozenset[str] = frozenset()
     provenance: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    measured: frozenset[str] = frozenset()
     breakdowns: Breakdowns = field(default_factory=Breakdowns)
 
 
 def read_records(folder: Path, study: StoredStudy) -> Records:
     """Read the records of the planned trials; a missing or broken file is left out, as from a trial cut short."""
-    configured, provenance = set(), {}
+    configured, measured, provenance = set(), set(), {}
     for trial in dict.fromkeys(trial for arm in study.arms for trial in arm.trials.values()):
         place = trial_folder(folder, trial)
         if (place / CONFIG_FILE).is_file():
             configured.add(trial)
+        if (place / METRICS_FILE).is_file():
+            measured.add(trial)
         try:
             record = json.loads((place / PROVENANCE_FILE).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             continue
         if isinstance(record, dict):
             provenance[trial] = record
-    return Records(frozenset(configured), provenance, read_breakdowns(folder, study))
+    return Records(frozenset(configured), provenance, frozenset(measured), read_breakdowns(folder, study))
 
 
 def summary(records: Records) -> list[tuple[str, str]]:

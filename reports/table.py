@@ -9,6 +9,9 @@ import pandas as pd
 
 from reports import numbers
 
+ARM = "arm"
+"""The title of the column that names the arm of each row."""
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -32,11 +35,25 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """A column's title, whether it holds numbers, and whether the page may sort (and so rank) by it."""
+    """One column.
+
+    Attributes:
+        title: its heading.
+        numeric: whether it holds numbers.
+        sortable: whether the page may sort, and so rank, by it.
+        arm: the arm that the whole column is of, where arms stand side by side.
+
+    """
 
     title: str
     numeric: bool = False
     sortable: bool = True
+    arm: str | None = None
+
+    @property
+    def names_arms(self) -> bool:
+        """Whether its cells say which arm each row is of."""
+        return self.title == ARM and self.arm is None
 
 
 @dataclass(frozen=True)
@@ -62,6 +79,15 @@ class Table:
 
     def __post_init__(self) -> None:
         assert all(len(row) == len(self.columns) for row in self.rows)
+
+    @property
+    def arms(self) -> tuple[str | None, ...]:
+        """The arm that each row is of; None for totals, and in a table that has no column of arms."""
+        place = next((at for at, column in enumerate(self.columns) if column.names_arms), None)
+        if place is None:
+            return (None,) * len(self.rows)
+        body = len(self.rows) - self.totals
+        return (*(row[place].text for row in self.rows[:body]), *([None] * self.totals))
 
 
 def count_cell(value: float) -> Cell:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import jinja2
 from markupsafe import Markup
@@ -90,9 +90,15 @@ FORMATS: dict[str, Callable[[Table], str]] = {".csv": to_csv, ".md": to_markdown
 """The forms of a table that are files of their own, by their endings."""
 
 
-def to_html(table: Table) -> Markup:
-    """Return a `<table>` element; names inside stay text, whatever they hold."""
-    return Markup(ENVIRONMENT.get_template("table.html").render(table=table))
+def to_html(table: Table, places: Mapping[str, int] | None = None) -> Markup:
+    """Return a `<table>` element; names inside stay text, whatever they hold.
+
+    Args:
+        table: the table.
+        places: arm → its position in the study, by which the page knows the rows and columns that it may hide.
+
+    """
+    return Markup(ENVIRONMENT.get_template("table.html").render(table=table, places=places or {}))
 
 
 def latex_escape(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import pandas as pd
@@ -11,7 +12,7 @@ from deepsight.training.names import CONFIG_FILE
 from reports import numbers
 from reports.frames import complete_trials, configuration, rows_of
 from reports.records import Records
-from reports.table import Cell, Column, Table, columns_of, number_cell
+from reports.table import ARM, Cell, Column, Table, columns_of, number_cell
 from reports.wording import setting_text
 
 
@@ -24,15 +25,15 @@ def configuration_differences(study: StoredStudy, trials: pd.DataFrame) -> Table
     texts = differences.map(setting_text)
     keys, arms = [str(key) for key in texts.columns], [arm.name for arm in study.arms]
     if len(keys) > len(arms):
-        titles = ["key", *arms]
+        columns = (Column("key"), *(Column(arm, arm=arm) for arm in arms))
         rows = [[key, *(texts.at[arm, key] for arm in arms)] for key in keys]
     else:
-        titles = ["arm", *keys]
+        columns = columns_of([ARM, *keys], numeric_from=len(keys) + 1)
         rows = [[arm, *(texts.at[arm, key] for key in keys)] for arm in arms]
     return Table(
         name="configuration_differences",
         caption="What differs between the arms' resolved configurations; everything else is the same.",
-        columns=columns_of(titles, numeric_from=len(titles)),
+        columns=columns,
         rows=tuple(tuple(Cell(str(text)) for text in row) for row in rows),
         notes=(
             *(f"{arm.name}: {note}" for arm in study.arms for note in arm.notes),
@@ -55,7 +56,7 @@ def every_trial(study: StoredStudy, trials: pd.DataFrame, records: Records) -> T
             number_cell(row.validation_loss),
             number_cell(row.bits_per_byte),
             Cell(numbers.duration(row.seconds), key=row.seconds),
-            _configuration_cell(str(row.trial), records),
+            file_cell(row.trial, CONFIG_FILE, records.configured),
         )
         for row in rows_of(trials)
     )
@@ -86,10 +87,10 @@ def trial_cell(trial: Any) -> Cell:
     return Cell(identifier[:12], link=_address(identifier), kind="trial")
 
 
-def _configuration_cell(trial: str, records: Records) -> Cell:
-    if trial not in records.configured:
-        return Cell(numbers.MISSING)
-    return Cell(CONFIG_FILE, link=f"{_address(trial)}{CONFIG_FILE}")
+def file_cell(trial: Any, name: str, holders: Collection[str]) -> Cell:
+    """Return the name of a file, linked to it in the trial's folder if the trial is one of those that hold it."""
+    folder = _address(str(trial))
+    return Cell(name, link=f"{folder}{name}") if folder and trial in holders else Cell(numbers.MISSING)
 
 
 def _address(trial: str) -> str | None:

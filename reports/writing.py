@@ -12,6 +12,7 @@ from deepsight.errors import UserError
 from deepsight.files import atomic_path, write_text
 from reports import images, tables
 from reports.accounts import failures, ledger
+from reports.arm_panels import arm_panels
 from reports.comparisons import compare
 from reports.effects import factor_effects
 from reports.efficiency import efficiency
@@ -73,6 +74,7 @@ def write_report(study: StoredStudy, trials: pd.DataFrame, curves: pd.DataFrame,
             tables=all_tables,
             figures=tuple(page_figures),
             records=records,
+            arms=arm_panels(study, trials, curves, records),
         )
         write_text(out / INDEX, render(page))
         remove_others(out, {*kept, *figure_files})

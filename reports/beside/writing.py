@@ -69,7 +69,7 @@ def write_beside(a: Side, b: Side, out: Path) -> Path:
         kept = [file for table in shown.values() for file in write_table(table, out / "tables")]
         figures, files = write_figures([figure] if figure is not None else [], out / "figures")
         page = BesidePage((_told(a), _told(b)), tuple(remarks(a, b)), shown, tuple(figures))
-        write_text(out / INDEX, rendered("beside.html", page))
+        write_text(out / INDEX, rendered("beside.html", page, {}))
         remove_others(out, {*kept, *files})
     except OSError as error:
         raise UserError(f"{out}: the page cannot be written here: {error.strerror or error}") from error

@@ -166,7 +166,7 @@ def seed_losses(base: float, effect: float, seeds: int, *, spread: float = 0.02,
 
 def records_of(trials: pd.DataFrame) -> Records:
     ids = frozenset(trials["trial"])
-    return Records(ids, {trial: {"device": "a processor", "threads": 1} for trial in sorted(ids)})
+    return Records(ids, {trial: {"device": "a processor", "threads": 1} for trial in sorted(ids)}, ids)
 
 
 def four_arms(seeds: int = 5) -> tuple[StoredStudy, pd.DataFrame, pd.DataFrame]:

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import html
 import html.parser
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from reports import images
+from reports.page import SCRIPTS
+from reports.records import Records
+from reports.writing import write_report
 from tests.reports import synthetic
+from tests.reports.conftest import LargeReport
 
 
 class Elements(html.parser.HTMLParser):
@@ -46,7 +52,8 @@ def hostile(hostile_report: Path) -> str:
 def test_the_sections_come_in_order(page: str) -> None:
     found = re.findall(r'<section id="([a-z-]+)"', page)
     assert found == [
-        "warnings", "finding", "results", "fair", "figures", "failed", "account", "differences", "every-trial", "repeat"
+        "warnings", "finding", "results", "fair", "figures", "failed", "account", "differences", "every-trial", "arms",
+        "repeat",
     ]  # fmt: skip
 
 
@@ -63,7 +70,9 @@ def test_the_page_needs_nothing_else(page: str) -> None:
 def test_its_links_stay_beside_it(page: str) -> None:
     for link in Elements(page).all("href"):
         assert re.fullmatch(
-            r"#[a-z-]+|tables/\w+\.(csv|md|tex)|figures/\w+\.(png|svg)|\.\./trials/[0-9a-f]{64}/(config\.yaml)?", link
+            r"#[a-z-]+|#arm-\d|tables/\w+\.(csv|md|tex)|figures/\w+\.(png|svg)|"
+            r"\.\./trials/[0-9a-f]{64}/(config\.yaml|metrics\.jsonl)?",
+            link,
         )
 
 
@@ -108,13 +117,54 @@ def test_names_stay_text(hostile: str) -> None:
 
 
 def test_figures_take_the_colours_of_the_page(page: str) -> None:
-    drawings = re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL)
+    drawings = re.findall(r"<h3>[^<]*</h3>\s*(<svg.*?</svg>)", page, flags=re.DOTALL)
     assert len(drawings) == 6
     for drawing in drawings:
         assert "var(--ink)" in drawing
         assert "#ffffff" not in drawing
         assert "<style" not in drawing
         assert "<!--" not in drawing
+
+
+def test_what_only_scripts_can_do_is_hidden_until_they_run(page: str) -> None:
+    assert '<div id="filter" hidden>' in page
+    assert page.count('<span class="enlarge" hidden>') == 6
+    assert '<button type="button" name="all-arms" hidden>Show all arms</button></div>' in page
+
+
+def test_two_arms_need_no_filter(tmp_path: Path) -> None:
+    study = synthetic.study_of({"reference": {}, "arm": {"objective.n": 3}}, "reference", 1)
+    page = write_report(study, pd.DataFrame(), pd.DataFrame(), Records(), tmp_path).read_text()
+    assert 'id="filter"' not in page
+    assert 'id="arm-1"' in page
+
+
+@pytest.mark.parametrize(
+    "table", ["main", "fairness", "efficiency", "ledger", "pairing", "failures", "trials", "configuration_differences"]
+)
+def test_names_and_numbers_of_an_arm_lead_to_its_panel(page: str, table: str) -> None:
+    study, _, _ = synthetic.half_finished()
+    places = {arm.name: str(place) for place, arm in enumerate(study.arms)}
+    head, _, body = page.partition(f'<table id="{table}"')[2].partition("</tbody>")[0].partition("<tbody>")
+    arm_column = [re.sub("<[^>]*>", "", title) for title in re.findall("<th .*?</th>", head, re.DOTALL)].index("arm")
+    rows = re.findall('<tr data-arm="(.)">(.*?)</tr>', body, re.DOTALL)
+    assert len(rows) == body.count("<tr")
+    for place, row in rows:
+        cells = re.findall("<t[hd] [^>]*>(.*?)</t[hd]>", row, re.DOTALL)
+        numbers = re.findall('<td class="number"[^>]*>(.*?)</td>', row, re.DOTALL)
+        name = re.fullmatch('<a href="#arm-(.)">(.*)</a>', cells[arm_column])
+        assert name is not None
+        assert (name[1], places[html.unescape(name[2])]) == (place, place)
+        for number in numbers:
+            assert number == "–" or re.fullmatch(f'<a href="#arm-{place}" tabindex="-1">.+</a>', number, re.DOTALL)
+
+
+def test_a_page_of_200_trials_is_below_5_megabytes(large_report: LargeReport) -> None:
+    assert large_report.size < 5_000_000
+
+
+def test_a_report_of_200_trials_takes_less_than_20_seconds_of_one_core(large_report: LargeReport) -> None:
+    assert large_report.seconds < 20
 
 
 def test_a_large_drawing_becomes_a_picture() -> None:
@@ -129,5 +179,5 @@ def test_the_template_is_shipped() -> None:
 
     templates = Path(reports.__file__).parent / "templates"
     assert {file.name for file in templates.iterdir()} == {
-        "beside.html", "page.css", "page.html", "page.js", "refresh.js", "table.html"
+        "beside.html", "page.css", "page.html", "refresh.js", "table.html", "arms.html", *SCRIPTS
     }  # fmt: skip

@@ -123,6 +123,7 @@ def test_build_reads_the_study_from_its_folder(tmp_path: Path) -> None:
     assert "exploratory" in page
     assert "versions.torch" in page
     assert "/config.yaml" in page
+    assert "/metrics.jsonl" in page
 
 
 def test_build_refuses_a_folder_without_a_study(tmp_path: Path) -> None:
@@ -137,9 +138,11 @@ def test_records_are_summed_up_and_broken_ones_left_out(tmp_path: Path) -> None:
     (folder / "trials" / first / "provenance.json").write_text('{"commit": "def", "versions": {"torch": "2"}}')
     (folder / "trials" / second / "provenance.json").write_text("{torn")
     (folder / "trials" / third / "config.yaml").unlink()
+    (folder / "trials" / second / "metrics.jsonl").unlink()
     records = read_records(folder, study)
     assert len(records.provenance) == 5
-    assert len(records.configured) == 5
+    assert set(study.arms[1].trials.values()) - records.configured == {third}
+    assert set(study.arms[1].trials.values()) - records.measured == {second}
     assert dict(summary(records)) == {
         "commit": "abc (4 of 5 trials); def (1 of 5 trials)",
         "threads": "1 (4 of 5 trials)",

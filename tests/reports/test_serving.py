@@ -430,6 +430,6 @@ def test_the_page_loads_again_at_the_same_place_but_not_under_an_open_dialog(
     monkeypatch.setattr("reports.serving.server.Handler", WithOuter)
     live = SimpleNamespace(folder=tmp_path, page=page, start=lambda: None, stop=lambda: None)
     with serving(live, 0) as server:  # type: ignore[arg-type]
-        document, _ = visit(server.address.replace("/report/", "/outer"), tmp_path / "profile", 20_000)
+        document = visit(server.address.replace("/report/", "/outer"), tmp_path / "profile", 20_000)
     assert "<pre>page 1,page 2,1234</pre>" in document
     assert len(asked) > 4

@@ -6,6 +6,7 @@ import html.parser
 import io
 import json
 import re
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -127,6 +128,17 @@ def test_html_carries_what_the_page_sorts_by() -> None:
     fragment = table_formats.to_html(table("a"))
     assert '<td class="number" data-key="-0.5">−0.5\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}0.1</td>' in fragment
     assert '<table id="example_table" class="sortable">' in fragment
+
+
+def test_html_names_the_arms_of_rows_and_of_columns() -> None:
+    places = {"a": 0, "b": 1}
+    rows = table("b")
+    fragment = table_formats.to_html(replace(rows, rows=(*rows.rows, *rows.rows), totals=1), places)
+    assert re.findall("<tr[^>]*>", fragment) == ["<tr>", '<tr data-arm="1">', "<tr>"]
+    columns = (Column("key"), *(Column(arm, arm=arm) for arm in places))
+    beside = Table("beside", "", columns, ((Cell("k"), Cell("1"), Cell("2")),), (), pd.DataFrame())
+    marks = re.findall(r"<t[hd] [^>]*?(?:data-arm=\"(\d)\")?>", table_formats.to_html(beside, places))
+    assert marks == ["", "0", "1", "", "0", "1"]
 
 
 @pytest.mark.parametrize(
