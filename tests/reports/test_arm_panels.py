@@ -7,7 +7,8 @@ import re
 import pandas as pd
 
 from ablations.stored import Candidate
-from reports.arm_panels import arm_panels
+from reports.accounts import ledger
+from reports.arm_panels import arm_panels, linked
 from reports.records import Records
 from tests.reports import synthetic
 
@@ -33,6 +34,13 @@ def test_each_trial_is_shown_with_what_it_left() -> None:
     assert [line.validation_loss for line in panel.trials] == [*(f"{loss:.4f}" for loss in losses[:3]), "–", "–"]
     last = [re.findall(r"last ([\d.]+)\.", line.curve) for line in panel.trials]
     assert last == [*([f"{loss:.4f}"] for loss in losses[:3]), ["40.0000"], []]
+
+
+def test_totals_lead_nowhere_whatever_an_arm_is_called() -> None:
+    study = synthetic.study_of({"reference": {}, "all trials": {"objective.n": 3}}, "reference", 1)
+    table = linked(ledger(study, pd.DataFrame()), {"reference": 0, "all trials": 1})
+    assert [row[0].link for row in table.rows] == ["#arm-0", "#arm-1", None]
+    assert not any(cell.link for cell in table.rows[-1])
 
 
 def test_tuned_values_and_notes_are_shown() -> None:
