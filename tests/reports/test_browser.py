@@ -87,8 +87,9 @@ addEventListener("load", async () => {
 
   frame.style.width = "1280px";
   const dialog = one("#enlarged"), figures = () => all(".figures figure").map((figure) => figure.id).join(" ");
-  const figure = one("#figure-loss_curves"), drawing = figure.querySelector("svg"), button = figure.querySelector("button");
-  seen.figures = { before: figures(), small: drawing.getBoundingClientRect().width, focus: [] };
+  const figure = one("#figure-loss_curves"), drawing = figure.querySelector("svg");
+  const button = figure.querySelector("button");
+  seen.figures = { before: figures(), small: drawing.getBoundingClientRect().width };
   click(drawing);
   const ids = all("[id]").map((element) => element.id);
   Object.assign(seen.figures, {
