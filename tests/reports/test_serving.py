@@ -259,7 +259,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 
 def page_text(content: str) -> str:
-    policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-x'; base-uri 'none'"
+    policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='; base-uri 'none'"
     return f'<meta http-equiv="Content-Security-Policy" content="{policy}"><body>{content}</body>'
 
 
