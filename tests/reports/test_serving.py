@@ -24,6 +24,7 @@ from deepsight.training.lock import locked
 from reports.build import build
 from reports.figures import paired_differences
 from reports.figures.catalogue import NamedFigure
+from reports.page import script_source
 from reports.serving.changes import state_of
 from reports.serving.live import LiveReport
 from reports.serving.refreshing import ServedPage, refreshing
@@ -259,7 +260,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 
 def page_text(content: str) -> str:
-    policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='; base-uri 'none'"
+    policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src {script_source('')}; base-uri 'none'"
     return f'<meta http-equiv="Content-Security-Policy" content="{policy}"><body>{content}</body>'
 
 
