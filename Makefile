@@ -8,21 +8,23 @@ define install
 	$(BIN)/python -m compileall -q -j 0 -x '/tests?/' .venv/lib >/dev/null || true
 endef
 
-.PHONY: demo test torture lint clean
+.PHONY: demo test torture style lint clean
 
 demo: .venv/installed
 	$(BIN)/deepsight ablate demo --out runs/demo
 
-test: .venv/installed-dev lint
+test: .venv/installed-dev style
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # The tests of what may go wrong, for longer: 100 kills instead of five, and so on. About 16 minutes on two cores.
 torture: .venv/installed-dev
 	DEEPSIGHT_TORTURE=1 $(BIN)/python -m pytest tests/faults -n 2 --dist loadfile
 
-lint: .venv/installed-dev
+style: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+lint: style
 	$(BIN)/mypy
 
 .venv/installed: pyproject.toml
