@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from ablations.attempts import result_of
-from ablations.stored import StoredStudy, trial_folder
+from ablations.stored import StoredStudy, read_plan, trial_folder
 from deepsight.training.names import BREAKDOWN_FILE
 
 IDENTITY = ("trial", "arm", "seed")
@@ -45,8 +45,19 @@ class Breakdowns:
     __hash__ = None  # type: ignore[assignment]
 
 
-def read_breakdowns(folder: Path, study: StoredStudy) -> Breakdowns:
-    """Read what the finished trials of a study left; a trial without it, or with a broken one, is left out."""
+def read_breakdowns(folder: str | Path, study: StoredStudy | None = None) -> Breakdowns:
+    """Read what the finished trials of a study left; a trial without it, or with a broken one, is left out.
+
+    Args:
+        folder: of the study.
+        study: its plan, where that was read already.
+
+    Raises:
+        UserError: the folder holds no study.
+
+    """
+    folder = Path(folder)
+    study = read_plan(folder) if study is None else study
     frames: dict[str, list[pd.DataFrame]] = {name: [] for name in (*PLACES, "ahead")}
     for arm in study.arms:
         for seed, trial in arm.trials.items():
