@@ -25,7 +25,7 @@ from reports.figures.style import (
     plain,
     wrapped,
 )
-from reports.figures.sweeps import Sweep, categories, category_sweeps, short
+from reports.figures.sweeps import Sweep, categories, category_sweeps, sweep_labels
 from reports.frames import identity, results
 from reports.wording import setting_text
 
@@ -51,7 +51,8 @@ def category_sweep(study: StoredStudy, trials: pd.DataFrame, curves: pd.DataFram
     axes = figure.subplots()
     places = row_places(rows)
     by_value = {identity(value): place for value, place in zip(categories(study, key), places, strict=True)}
-    styles = [_style(position, sweep) for position, (sweep, _) in enumerate(found)]
+    labels = sweep_labels([sweep for sweep, _ in found])
+    styles = [replace(numbered_style(position, label), dashes="-") for position, label in enumerate(labels)]
     for position, (_, points) in enumerate(found):
         offset = OFFSET * (position - (len(found) - 1) / 2)
         _draw(axes, [(by_value[value] + offset, losses) for value, losses in points], styles[position], len(found) == 1)
@@ -65,10 +66,6 @@ def _points(trials: pd.DataFrame, sweep: Sweep) -> list[tuple[str, pd.Series[flo
     """Return (identity of a value, losses by seed) of the arms that have any."""
     pairs = [(identity(value), results(trials, arm)) for value, arm in sweep.points]
     return [(value, losses) for value, losses in pairs if len(losses)]
-
-
-def _style(position: int, sweep: Sweep) -> ArmStyle:
-    return replace(numbered_style(position, plain(short(sweep.settings))), dashes="-")
 
 
 def _draw(axes: Axes, points: Sequence[tuple[float, pd.Series[float]]], style: ArmStyle, seeds: bool) -> None:

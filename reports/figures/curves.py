@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -146,7 +146,7 @@ def _draw(
         ends.append((float(means[means["step"] == means["step"].max()][measure].mean()), style))
     if not shown or (zoom and max(rows["step"].nunique() for rows in shown) < 2):
         return None
-    _limits(axes, pd.concat(shown), measure, against)
+    _limits(axes, shown, measure, against)
     for arm, style in styles.items():
         _mark_failures(axes, trials, curves[curves["arm"] == arm], measure, against, style)
     axes.set(xlabel=X_LABELS.get(against, against), ylabel=f"{measure.replace('_', ' ')} (nats per token)")
@@ -188,9 +188,11 @@ def _mark_failures(
     axes.plot(lasts[against], lasts[measure], "x", color=style.colour, markersize=4, zorder=4)
 
 
-def _limits(axes: Axes, shown: pd.DataFrame, measure: str, against: str) -> None:
-    """Set limits by the trials that count: one that diverged must not flatten all others."""
-    low, high = float(shown[measure].min()), float(shown[measure].max())
+def _limits(axes: Axes, arms: Sequence[pd.DataFrame], measure: str, against: str) -> None:
+    """Set limits by the trials that count, with their bands: one that diverged must not flatten all others."""
+    shown = pd.concat(arms)
+    bands = [end for rows in arms for _, losses in rows.groupby("step")[measure] for end in band(losses)]
+    low, high = min(*bands, shown[measure].min()), max(*bands, shown[measure].max())
     margin = 0.04 * (high - low) or 0.01
     axes.set_ylim(low - margin, high + margin)
     axes.set_xlim(float(shown[against].min()), float(shown[against].max()))

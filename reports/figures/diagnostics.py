@@ -87,9 +87,10 @@ def objective_diagnostics(
             axes = figure.add_subplot(grid[place, column if len(row) > 1 else slice(None)])
             _draw_panel(axes, trials, curves, present, styles, panel)
             axes.set_title(plain(panel.title), loc="left", pad=3)
+            # A panel as wide as the figure has an axis of its own; the others share that of the last row.
             if place == len(rows) - 1:
                 axes.set_xlabel("training tokens")
-            else:
+            elif len(row) == len(rows[-1]):
                 axes.tick_params(axis="x", labelbottom=False)
     _key(figure, [styles[arm] for arm in present], [panel for row in rows for panel in row])
     return figure

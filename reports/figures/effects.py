@@ -17,8 +17,10 @@ from ablations.stored import StoredStudy
 from reports.effects import effects, marginal_losses
 from reports.figures.rows import draw_estimate, finish_rows, row_heights, row_places
 from reports.figures.style import (
+    CHARACTER_WIDTH,
     COLUMN_WIDTH,
     INK,
+    LINE_HEIGHT,
     ROUND_STEPS,
     TEXT_WIDTH,
     drawn,
@@ -29,10 +31,16 @@ from reports.figures.style import (
 )
 from reports.frames import identity
 from reports.statistics import EXPLORATORY_PAIRS, within_intervals
-from reports.wording import setting_text
+from reports.wording import elided, setting_text
 
 NAME_WIDTH = 22
-TICK_WIDTH = 12
+TICK_WIDTH = 16
+KEY_WIDTH = 30
+HEADING_WIDTH = 30
+MOST_TICKS = 4
+"""More values than this below one panel need the width of both columns of a paper."""
+PANEL = 1.5
+"""Inches: the height of a panel of interactions, without what stands below it."""
 
 
 @drawn
@@ -57,9 +65,10 @@ def factor_effects(study: StoredStudy, trials: pd.DataFrame, curves: pd.DataFram
     for place, row, effect in zip(places, heights, found, strict=True):
         style = replace(numbered_style(factors.index(effect.factor), effect.factor), marker="o")
         if effect.is_first:
+            heading = plain(elided(effect.factor, HEADING_WIDTH))
             axes.annotate(
-                plain(effect.factor), (0, place - row / 2), (0, 1), xycoords=("axes fraction", "data"), ha="left",
-                textcoords="offset points", va="bottom", color=style.colour,
+                heading, (0, place - row / 2), (0, 1), xycoords=("axes fraction", "data"), textcoords="offset points",
+                ha="left", va="bottom",
             )  # fmt: skip
         seeds = np.empty(0) if effect.is_first else effect.losses - effect.first
         draw_estimate(axes, place, effect.difference, effect.difference_interval, seeds, style)
@@ -84,15 +93,26 @@ def interactions(study: StoredStudy, trials: pd.DataFrame, curves: pd.DataFrame)
         return None
     columns = min(len(panels), 3)
     rows = -(-len(panels) // columns)
-    width = COLUMN_WIDTH if columns == 1 else TEXT_WIDTH
-    figure = new_figure(width, rows * 2.5)
-    every = figure.subplots(rows, columns, squeeze=False, sharey=True).flatten()
-    for axes, ((first, second), table) in zip(every, panels, strict=False):
+    keys = [
+        max(_key_lines(study.factors[second]) for (_, second), _ in panels[start : start + columns]) * LINE_HEIGHT
+        for start in range(0, len(panels), columns)
+    ]
+    width = COLUMN_WIDTH if columns == 1 and len(study.factors[panels[0][0][0]]) <= MOST_TICKS else TEXT_WIDTH
+    figure = new_figure(width, rows * (PANEL + 0.5) + sum(keys))
+    # Each panel's key has a place of its own below it, so that the layout keeps both apart whatever the values are.
+    grid = figure.add_gridspec(2 * rows, columns, height_ratios=[part for key in keys for part in (PANEL, key)])
+    shared: Axes | None = None
+    for position, ((first, second), table) in enumerate(panels):
+        row, column = divmod(position, columns)
+        axes = shared = figure.add_subplot(grid[2 * row, column], sharey=shared)
         _draw_interaction(axes, study, first, second, table)
-    for axes in every[len(panels) :]:
-        axes.set_axis_off()
-    for axes in every[::columns]:
-        axes.set_ylabel("validation loss (nats per token)")
+        _name_values(axes, study.factors[first], (width - 0.6) / columns - 0.1)
+        axes.set_xlabel(wrapped(plain(first), KEY_WIDTH))
+        if column:
+            axes.tick_params(labelleft=False)
+        else:
+            axes.set_ylabel("validation loss\n(nats per token)")
+        _draw_key(figure.add_subplot(grid[2 * row + 1, column]), axes, second)
     return figure
 
 
@@ -116,24 +136,42 @@ def _draw_interaction(
     values, others = _ordered(study.factors[first]), _ordered(study.factors[second])
     reaches = _reaches(losses)
     for position, other in enumerate(others):
-        style = numbered_style(position, plain(setting_text(other)))
+        style = numbered_style(position, _in_key(other))
         shift = (position - (len(others) - 1) / 2) * 0.06
         cells = [(identity(value), identity(other)) for value in values]
         axes.errorbar(
             np.arange(len(values)) + shift, [losses[cell].mean() for cell in cells],
             yerr=[reaches[cell] for cell in cells], color=style.colour, linestyle=style.dashes, linewidth=1.2,
-            elinewidth=0.8, marker=style.marker, markersize=3.5, label=wrapped(style.label, NAME_WIDTH, 2),
+            elinewidth=0.8, marker=style.marker, markersize=3.5, label=style.label,
         )  # fmt: skip
-    axes.set_xticks(range(len(values)), [wrapped(plain(setting_text(value)), TICK_WIDTH, 3) for value in values])
-    axes.set_xlabel(plain(first))
-    axes.set_xlim(-0.4, len(values) - 0.6)
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=ROUND_STEPS))
     axes.yaxis.grid(True)
     sns.despine(ax=axes)
-    axes.legend(
-        loc="upper left", bbox_to_anchor=(0, -0.34), frameon=False, title=plain(second), alignment="left",
-        borderaxespad=0, labelspacing=0.25, handlelength=2.2,
+
+
+def _name_values(axes: Axes, values: list[Any], width: float) -> None:
+    """Name the values below a panel so many inches wide."""
+    longest = int(width / len(values) / CHARACTER_WIDTH)
+    names = [wrapped(plain(setting_text(value)), max(min(longest, TICK_WIDTH), 3)) for value in _ordered(values)]
+    axes.set_xticks(range(len(values)), names)
+    axes.set_xlim(-0.4, len(values) - 0.6)
+
+
+def _draw_key(place: Axes, axes: Axes, factor: str) -> None:
+    place.set_axis_off()
+    place.legend(
+        *axes.get_legend_handles_labels(), loc="upper left", frameon=False, title=wrapped(plain(factor), KEY_WIDTH),
+        alignment="left", borderaxespad=0, borderpad=0, labelspacing=0.25, handlelength=2.2,
     )  # fmt: skip
+
+
+def _key_lines(values: list[Any]) -> int:
+    """Return the lines of text that the key to a factor takes, its title among them."""
+    return 2 + sum(_in_key(value).count("\n") + 1 for value in values)
+
+
+def _in_key(value: Any) -> str:
+    return wrapped(plain(setting_text(value)), NAME_WIDTH, 2)
 
 
 def _reaches(losses: dict[tuple[str, str], pd.Series[Any]]) -> dict[tuple[str, str], float]:

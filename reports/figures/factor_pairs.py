@@ -11,14 +11,12 @@ from matplotlib.figure import Figure
 from ablations.stored import StoredArm, StoredStudy
 from reports.comparisons import compare
 from reports.effects import blocks_of
-from reports.figures.heat_maps import draw_cells, filled, largest
-from reports.figures.style import COLUMN_WIDTH, LINE_HEIGHT, TEXT_WIDTH, drawn, new_figure, plain, wrapped
+from reports.figures.heat_maps import draw_cells, filled, fitted, largest, rows_height
+from reports.figures.style import CHARACTER_WIDTH, LINE_HEIGHT, drawn, new_figure, plain, wrapped
 from reports.figures.sweeps import short
 from reports.frames import identity
-from reports.wording import setting_text
+from reports.wording import elided, setting_text
 
-MOST_COLUMNS = 3
-"""More columns than this need the width of both columns of a paper."""
 MOST_PANELS = 4
 """Combinations of the other factors that are drawn, one below the other."""
 NAME_WIDTH = 18
@@ -40,31 +38,27 @@ def factor_pair(
     finished trials.
     """
     comparisons = compare(study, trials)
-    rows, columns = _labels(study, first), _labels(study, second)
+    rows, columns = _names(study, first), _names(study, second)
     panels = []
     for plane in _planes(study, first, second)[:MOST_PANELS]:
-        table = pd.DataFrame(
-            index=pd.Index(list(rows.values()), name=first), columns=pd.Index(list(columns.values()), name=second)
-        )
-        cells = {
-            (rows[identity(arm.settings[first])], columns[identity(arm.settings[second])]): arm.name for arm in plane
-        }
-        values, labels = filled(study, comparisons, table, cells)
+        cells = {(identity(arm.settings[first]), identity(arm.settings[second])): arm.name for arm in plane}
+        values, labels = filled(study, comparisons, list(rows), list(columns), cells)
         if values.notna().any(axis=None):
             others = {key: value for key, value in plane[0].settings.items() if key not in (first, second)}
             panels.append((others, values, labels))
     if not panels:
         return None
-    lines = sum(max(2, name.count("\n") + 1) for name in rows.values())
-    width = COLUMN_WIDTH if len(columns) <= MOST_COLUMNS else TEXT_WIDTH
-    figure = new_figure(width, len(panels) * (LINE_HEIGHT * 1.15 * lines + 0.55) + 0.3)
+    row_names = [wrapped(name, NAME_WIDTH) for name in rows.values()]
+    width, column_names = fitted(row_names, list(columns.values()), [labels for _, _, labels in panels])
+    lines = max(name.count("\n") for name in column_names)
+    figure = new_figure(width, len(panels) * (rows_height(row_names) + LINE_HEIGHT * lines + 0.55) + 0.3)
     reach = max(largest(values) for _, values, _ in panels)
     every = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
     for axes, (others, values, labels) in zip(every, panels, strict=True):
-        draw_cells(axes, values, labels, reach)
+        draw_cells(axes, values, labels, row_names, column_names, reach)
         axes.set(xlabel=_title(second), ylabel=_title(first))
         if others:
-            axes.set_title(plain(short(others)), loc="left")
+            axes.set_title(plain(elided(short(others), int((width - 1.2) / CHARACTER_WIDTH))), loc="left")
     return figure
 
 
@@ -78,8 +72,8 @@ def _planes(study: StoredStudy, first: str, second: str) -> list[list[StoredArm]
     ]
 
 
-def _labels(study: StoredStudy, key: str) -> dict[str, str]:
-    return {identity(value): wrapped(plain(setting_text(value)), NAME_WIDTH, 3) for value in study.factors[key]}
+def _names(study: StoredStudy, key: str) -> dict[str, str]:
+    return {identity(value): plain(setting_text(value)) for value in study.factors[key]}
 
 
 def _title(key: str) -> str:

@@ -25,9 +25,8 @@ from reports.figures.style import (
     name_lines,
     new_figure,
     numbered_style,
-    plain,
 )
-from reports.figures.sweeps import HORIZON, Sweep, find_key, short, sweeps
+from reports.figures.sweeps import HORIZON, Sweep, find_key, sweep_labels, sweeps
 from reports.frames import results
 
 MOST_SWEEPS_WITH_INTERVALS = 3
@@ -53,8 +52,9 @@ def horizon_sweep(study: StoredStudy, trials: pd.DataFrame, curves: pd.DataFrame
     axes = figure.subplots()
     ends = []
     intervals = len(drawable) <= MOST_SWEEPS_WITH_INTERVALS
-    for position, (sweep, points) in enumerate(drawable):
-        style = _style(position, sweep)
+    labels = sweep_labels([sweep for sweep, _ in drawable])
+    for position, (label, (_, points)) in enumerate(zip(labels, drawable, strict=True)):
+        style = numbered_style(position, label or "arms over n")
         # A few lines stand a little apart, or their intervals would hide each other.
         shift = (position - (len(drawable) - 1) / 2) * 0.012 if intervals else 0.0
         _draw_sweep(axes, points, style, shift, seeds=len(drawable) == 1, intervals=intervals)
@@ -73,10 +73,6 @@ def horizon_sweep(study: StoredStudy, trials: pd.DataFrame, curves: pd.DataFrame
 def _points(trials: pd.DataFrame, sweep: Sweep) -> list[tuple[float, pd.Series[float]]]:
     pairs = [(float(value), results(trials, arm)) for value, arm in sweep.points]
     return [(value, losses) for value, losses in pairs if len(losses)]
-
-
-def _style(position: int, sweep: Sweep) -> ArmStyle:
-    return numbered_style(position, plain(short(sweep.settings)) if sweep.settings else "arms over n")
 
 
 def _draw_sweep(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any
 
 import pandas as pd
@@ -9,13 +10,13 @@ from matplotlib.figure import Figure
 
 from ablations.stored import StoredStudy
 from reports.comparisons import Comparison, compare
-from reports.figures.heat_maps import draw_cells, filled, mean_difference
-from reports.figures.style import COLUMN_WIDTH, TEXT_WIDTH, drawn, new_figure, plain, wrapped
+from reports.figures.heat_maps import draw_cells, filled, fitted, mean_difference, rows_height
+from reports.figures.style import TEXT_WIDTH, drawn, new_figure, plain, wrapped
 from reports.figures.sweeps import LAYERS, Sweep, find_key, short, sweeps
 
-MOST_COLUMNS = 4
-"""More splits than this need the width of both columns of a paper."""
 ROW_NAME_WIDTH = 20
+WIDE_ROW_NAME_WIDTH = 36
+"""Characters in a figure that takes both columns of a paper."""
 
 
 @drawn
@@ -30,36 +31,40 @@ def layer_splits(study: StoredStudy, trials: pd.DataFrame, curves: pd.DataFrame)
     comparisons = compare(study, trials)
     if not any(mean_difference(study, comparisons, arm) is not None for sweep in found for _, arm in sweep.points):
         return None
-    table, labels = _square(study, comparisons, found[0]) if len(found) == 1 else _listed(study, comparisons, found)
-    names = [str(name) for name in table.index]
-    lines = sum(max(2, name.count("\n") + 1) for name in names)
-    figure = new_figure(COLUMN_WIDTH if len(table.columns) <= MOST_COLUMNS else TEXT_WIDTH, 0.15 * lines + 0.75)
-    draw_cells(figure.subplots(), table, labels)
+    if len(found) == 1:
+        return _square(study, comparisons, found[0])
+    return _listed(study, comparisons, found)
+
+
+def _square(study: StoredStudy, comparisons: dict[str, Comparison], sweep: Sweep) -> Figure:
+    cells: dict[tuple[Hashable, Hashable], str] = {(split[0], split[1]): arm for split, arm in sweep.points}
+    encoders, decoders = ({split[side] for split, _ in sweep.points} for side in (0, 1))
+    table, labels = filled(study, comparisons, sorted(encoders, reverse=True), sorted(decoders), cells)
+    rows = [str(layers) for layers in table.index]
+    width, columns = fitted(rows, [str(layers) for layers in table.columns], [labels])
+    figure = new_figure(width, rows_height(rows) + 0.75)
+    axes = figure.subplots()
+    draw_cells(axes, table, labels, rows, columns)
+    axes.set(xlabel="decoder layers", ylabel="encoder layers")
     return figure
 
 
-def _square(study: StoredStudy, comparisons: dict[str, Comparison], sweep: Sweep) -> tuple[pd.DataFrame, pd.DataFrame]:
-    cells = {(split[0], split[1]): arm for split, arm in sweep.points}
-    rows, columns = sorted({row for row, _ in cells}, reverse=True), sorted({column for _, column in cells})
-    table = pd.DataFrame(index=pd.Index(rows, name="encoder layers"), columns=pd.Index(columns, name="decoder layers"))
-    return filled(study, comparisons, table, cells)
-
-
-def _listed(
-    study: StoredStudy, comparisons: dict[str, Comparison], found: list[Sweep]
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    names = [_name(sweep) for sweep in found]
-    cells = {
-        (name, f"{split[0]} + {split[1]}"): arm
-        for name, sweep in zip(names, found, strict=True)
-        for split, arm in sweep.points
-    }
+def _listed(study: StoredStudy, comparisons: dict[str, Comparison], found: list[Sweep]) -> Figure:
     splits = sorted({(split[0], split[1]) for sweep in found for split, _ in sweep.points})
-    table = pd.DataFrame(
-        index=pd.Index(names, name=""),
-        columns=pd.Index([f"{encoder} + {decoder}" for encoder, decoder in splits], name="encoder + decoder layers"),
-    )
-    return filled(study, comparisons, table, cells)
+    cells: dict[tuple[Hashable, Hashable], str] = {
+        (row, f"{split[0]} + {split[1]}"): arm for row, sweep in enumerate(found) for split, arm in sweep.points
+    }
+    names = [f"{encoder} + {decoder}" for encoder, decoder in splits]
+    table, labels = filled(study, comparisons, range(len(found)), names, cells)
+    rows = [_name(sweep) for sweep in found]
+    width, columns = fitted(rows, names, [labels])
+    if width == TEXT_WIDTH:
+        rows = [wrapped(plain(short(sweep.settings)), WIDE_ROW_NAME_WIDTH) for sweep in found]
+    figure = new_figure(width, rows_height(rows) + 0.75)
+    axes = figure.subplots()
+    draw_cells(axes, table, labels, rows, columns)
+    axes.set_xlabel("encoder + decoder layers")
+    return figure
 
 
 def _name(sweep: Sweep) -> str:

@@ -8,16 +8,14 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from ablations.stored import StoredStudy
-from reports import numbers
 from reports.comparisons import compare
 from reports.efficiency import COSTS, Reaching, reaching
 from reports.figures.rows import bare_rows, draw_estimate, row_heights, row_places
 from reports.figures.style import (
     INK,
-    ROUND_STEPS,
     TEXT_WIDTH,
     arm_styles,
     drawn,
@@ -73,8 +71,17 @@ def _finish(axes: Axes, title: str, found: Sequence[dict[str, Reaching]], name: 
     reach = 1.08 * max((abs(math.log(end)) for end in ends if math.isfinite(end)), default=0.1) or 0.1
     axes.set_xscale("log")
     axes.set_xlim(math.exp(-reach), math.exp(reach))
-    axes.xaxis.set_major_locator(MaxNLocator(4, steps=ROUND_STEPS))
+    axes.xaxis.set_major_locator(FixedLocator(round_ratios(reach)))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda ratio, _: numbers.times(ratio)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda ratio, _: f"×{ratio:g}"))
     axes.set_xlabel(title)
     bare_rows(axes)
+
+
+def round_ratios(reach: float) -> list[float]:
+    """Return 1 and, at each side of it, the farthest round ratio whose logarithm is within `reach`."""
+    steps = [digit * 10.0**power for power in (-4, -3, -2, -1, 0, 1, 2, 3) for digit in (1, 2, 5)]
+    below = [1 - step if step < 1 else 1 / step for step in steps if step != 1]
+    above = [1 + step if step < 1 else step for step in steps if step != 1]
+    inside = [[ratio for ratio in side if abs(math.log(ratio)) <= reach] for side in (below, above)]
+    return [*inside[0][-1:], 1.0, *inside[1][-1:]]

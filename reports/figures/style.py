@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
-import textwrap
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -53,6 +53,8 @@ MARKERS = ["o", "s", "D", "^", "v", "P", "X"]
 MOST_DIRECT_LABELS = 5
 DIRECT_LABEL_WIDTH = 16
 LEGEND_LABEL_WIDTH = 52
+BREAKS = re.compile(r"[_/:,=+(\[{]|[.-](?!\d)")
+"""Signs behind which a word that is too long for a line is broken; numbers stay whole."""
 
 Parameters = ParamSpec("Parameters")
 Drawing = Callable[Concatenate[StoredStudy, pd.DataFrame, pd.DataFrame, Parameters], Figure | None]
@@ -160,7 +162,31 @@ def plain(text: str) -> str:
 
 def wrapped(label: str, width: int, lines: int = 3) -> str:
     """Return a label over at most so many lines; words too long for a line are broken, the rest is elided."""
-    return textwrap.fill(label, width, max_lines=lines, placeholder="…", break_long_words=True)
+    found = [""]
+    for piece in (piece for word in label.split() for piece in _pieces(word, width)):
+        if found[-1] and len(found[-1]) + len(piece.rstrip()) > width:
+            found.append("")
+        found[-1] += piece
+    found = [line.rstrip() for line in found]
+    if len(found) > lines:
+        found = [*found[: lines - 1], f"{_cut(found[lines - 1], width - 1)[0].rstrip()}…"]
+    return "\n".join(found)
+
+
+def _pieces(word: str, width: int) -> Iterator[str]:
+    """Yield what a line can hold of a word, its last piece with a space: broken behind a sign if there is one."""
+    while len(word) > width:
+        signs = [match.end() for match in BREAKS.finditer(word, width // 3, width)]
+        piece, word = _cut(word, signs[-1] if signs else width)
+        yield piece
+    yield f"{word} "
+
+
+def _cut(text: str, place: int) -> tuple[str, str]:
+    r"""Return the parts of a text before and behind a place; ``\$`` stays whole, or the sign starts a formula."""
+    if text[:place].endswith("\\"):
+        place -= 1
+    return text[:place], text[place:]
 
 
 def label_lines(axes: Axes, ends: Sequence[tuple[float, ArmStyle]]) -> None:

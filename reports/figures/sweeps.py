@@ -7,7 +7,7 @@ brings parameters of its own, which would keep resolved configurations apart.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ import pandas as pd
 
 from ablations.stored import StoredArm, StoredStudy
 from ablations.values import depth
+from reports.figures.style import LEGEND_LABEL_WIDTH, distinct_labels
 from reports.frames import configuration, identity
 from reports.wording import setting_text
 
@@ -22,6 +23,8 @@ HORIZON = re.compile(r"(objectives?\.(\d+\.)?)?n")
 LAYERS = re.compile(r"(model\.)?layers")
 CATEGORIES = re.compile(r"objective|objective\.(\d+\.)?attach")
 """Factors whose values are names: which objective, and where it attaches."""
+LABEL_LENGTH = 2 * LEGEND_LABEL_WIDTH - 16
+"""Characters of two lines, less what a word that does not fit into the first leaves empty."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,11 @@ def category_sweeps(study: StoredStudy, key: str) -> list[Sweep]:
         groups.setdefault(identity(other), []).append((arm.settings[key], arm.name))
         settings[identity(other)] = other
     return [Sweep(settings[name], tuple(points)) for name, points in groups.items() if len(points) > 1]
+
+
+def sweep_labels(found: Sequence[Sweep]) -> list[str]:
+    """Return the names of sweeps as they fit into two lines of a legend, told apart where they are cut."""
+    return distinct_labels([short(sweep.settings) for sweep in found], LABEL_LENGTH)
 
 
 def short(settings: dict[str, Any]) -> str:

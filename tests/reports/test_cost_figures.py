@@ -13,6 +13,7 @@ from reports import figures
 from reports.comparisons import compare
 from reports.cost_curves import flops
 from reports.efficiency import reaching
+from reports.figures.reaching import round_ratios
 from reports.figures.sizes import front
 from reports.statistics import t_interval
 from tests.reports import synthetic
@@ -67,6 +68,13 @@ def test_what_it_takes_is_that_of_the_table() -> None:
         assert name.startswith(comparison.arm)
         assert name.endswith(f"({one.reached or 'none'} of {one.pairs} seeds)") == (one.reached < one.pairs)
     assert all(axes.get_xlim()[0] < 1 < axes.get_xlim()[1] for axes in panels)
+
+
+@pytest.mark.parametrize(
+    ("reach", "ticks"), [(0.0, [1]), (0.1, [0.95, 1, 1.1]), (0.5, [0.8, 1, 1.5]), (3, [0.05, 1, 20])]
+)  # fmt: skip
+def test_there_is_a_round_ratio_at_each_side_of_one(reach: float, ticks: list[float]) -> None:
+    assert round_ratios(reach) == pytest.approx(ticks)
 
 
 def test_no_such_figures_without_what_they_show() -> None:

@@ -2,41 +2,20 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from statsmodels.stats.anova import AnovaRM
 
-from ablations.stored import StoredStudy
 from reports import figures
 from reports.effects import effects, factor_effects
 from reports.statistics import t_interval, within_intervals
 from tests.reports import synthetic
-from tests.reports.drawings import drawn
-
-FACTORS: dict[str, list[Any]] = {
-    "objective.aggregator": ["average", "decay", "maximum"],
-    "objective.distance": ["mse", "cosine"],
-    "objective.n": [3, 11],
-}
-
-
-def crossed(seeds: int = 5, factors: dict[str, list[Any]] = FACTORS) -> tuple[StoredStudy, pd.DataFrame, pd.DataFrame]:
-    """A full grid beside a reference that is no part of it; every arm's losses are its own."""
-    arms: dict[str, dict[str, Any]] = {"base": {}}
-    for values in itertools.product(*factors.values()):
-        arms[", ".join(map(str, values))] = dict(zip(factors, values, strict=True))
-    study = synthetic.study_of(arms, "base", seeds, factors=factors)
-    losses = {name: synthetic.seed_losses(4.02, -0.003 * place, seeds) for place, name in enumerate(arms)}
-    trials = synthetic.trials_of(study, losses)
-    return study, trials, synthetic.curves_of(study, trials)
+from tests.reports.drawings import FACTORS, crossed, drawn
 
 
 def test_a_marginal_mean_is_the_mean_over_the_arms_with_that_value() -> None:
@@ -126,20 +105,20 @@ def test_the_figure_of_effects_shows_dots_intervals_and_seeds() -> None:
 def test_interactions_have_a_panel_a_pair_and_a_line_a_value() -> None:
     study, trials, curves = crossed()
     figure = drawn(figures.interactions(study, trials, curves))
-    assert [axes.get_xlabel() for axes in figure.axes] == [
+    panels, keys = figure.axes[::2], figure.axes[1::2]
+    assert [axes.get_xlabel() for axes in panels] == [
         "objective.aggregator",
         "objective.aggregator",
         "objective.distance",
     ]
-    axes = figure.axes[0]
-    for container, distance in zip(axes.containers, FACTORS["objective.distance"], strict=True):
+    for container, distance in zip(panels[0].containers, FACTORS["objective.distance"], strict=True):
         rows = trials[trials["objective.distance"] == distance]
         expected = [
             rows[rows["objective.aggregator"] == value]["validation_loss"].mean()
             for value in FACTORS["objective.aggregator"]
         ]
         assert list(container.lines[0].get_ydata()) == pytest.approx(expected, rel=1e-12)
-    titles = [axes.get_legend().get_title().get_text() for axes in figure.axes]
+    titles = [key.get_legend().get_title().get_text() for key in keys]
     assert titles == ["objective.distance", "objective.n", "objective.n"]
     assert figures.interactions(*synthetic.four_arms()) is None
 

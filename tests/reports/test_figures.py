@@ -18,7 +18,7 @@ from reports.figures.catalogue import all_figures
 from reports.figures.style import COLUMN_WIDTH, INK, arm_styles
 from reports.statistics import t_interval
 from tests.reports import synthetic
-from tests.reports.drawings import attached, drawn, drawn_once, lines, small_grid
+from tests.reports.drawings import attached, drawn, drawn_once, lines, long_names, small_grid, text_problems
 
 ALL = [
     figures.loss_curves,
@@ -71,6 +71,15 @@ def test_the_last_fifth_is_the_last_fifth() -> None:
     study, trials, curves = synthetic.four_arms()
     (axes,) = drawn(figures.final_curves(study, trials, curves)).axes
     assert axes.get_xlim() == (240 * 4096, 300 * 4096)
+
+
+def test_bands_are_not_cut_off() -> None:
+    study, trials, curves = synthetic.half_finished()
+    (axes,) = drawn(figures.final_curves(study, trials, curves)).axes
+    low, high = axes.get_ylim()
+    for band in axes.collections:
+        assert low < band.get_datalim(axes.transData).y0
+        assert band.get_datalim(axes.transData).y1 < high
 
 
 def test_a_diverged_trial_is_crossed_out_and_does_not_set_the_scale() -> None:
@@ -183,7 +192,7 @@ def test_layer_splits_alone_are_encoder_against_decoder() -> None:
 
 
 @pytest.mark.parametrize("make", STUDIES)
-def test_an_arm_has_one_colour_everywhere_and_fonts_are_legible(make: Callable[[], tuple]) -> None:  # type: ignore[type-arg]
+def test_an_arm_has_one_colour_everywhere_and_figures_have_two_widths(make: Callable[[], tuple]) -> None:  # type: ignore[type-arg]
     study, _trials, _curves = make()
     styles = arm_styles(study)
     assert styles[study.reference].colour == INK
@@ -194,34 +203,14 @@ def test_an_arm_has_one_colour_everywhere_and_fonts_are_legible(make: Callable[[
         allowed = {style.colour for style in styles.values()} | {INK}
         for axes in named.figure.axes:
             assert {line.get_color() for line in lines(axes, bold=True)} <= allowed
-        assert all(
-            text.get_fontsize() >= 7 for text in named.figure.findobj(lambda item: hasattr(item, "get_fontsize"))
-        )
         assert named.figure.get_figwidth() in (COLUMN_WIDTH, 6.75)
 
 
-@pytest.mark.parametrize("make", [*STUDIES, attached])
-def test_labels_do_not_overlap_and_stay_inside(make: Callable[[], tuple]) -> None:  # type: ignore[type-arg]
-    for named in drawn_once(make):
-        figure = named.figure
-        figure.draw_without_rendering()
-        inside = figure.bbox.padded(1)
-        for axes in figure.axes:
-            ticks = [label for label in axes.get_yticklabels() if label.get_text()]
-            boxes = [label.get_window_extent() for label in ticks]
-            boxes = [box for box in boxes if axes.bbox.y0 - 1 <= (box.y0 + box.y1) / 2 <= axes.bbox.y1 + 1]
-            pairs = [(a, b) for place, a in enumerate(boxes) for b in boxes[place + 1 :]]
-            assert not any(a.overlaps(b) for a, b in pairs), named.name
-            texts = [axes.xaxis.label, axes.yaxis.label, axes.title]
-            for text in (text for text in texts if text.get_text() and axes.get_visible()):
-                box = text.get_window_extent()
-                assert inside.x0 <= box.x0, named.name
-                assert box.x1 <= inside.x1, named.name
-        for legend in figure.legends:
-            box = legend.get_window_extent()
-            assert inside.y0 <= box.y0, named.name
-            assert box.x1 <= inside.x1, named.name
-            assert not any(box.overlaps(axes.get_window_extent()) for axes in figure.axes if axes.get_visible())
+@pytest.mark.parametrize("make", [*STUDIES, attached, long_names])
+def test_every_text_can_be_read(make: Callable[[], tuple]) -> None:  # type: ignore[type-arg]
+    assert {named.name: text_problems(named.figure) for named in drawn_once(make)} == {
+        named.name: [] for named in drawn_once(make)
+    }
 
 
 @pytest.mark.parametrize("figure", ALL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 import pytest
 from hypothesis import given
@@ -48,6 +49,31 @@ def test_names_cut_to_the_same_text_are_told_apart() -> None:
     labels = style.distinct_labels([first, second, "other"])
     assert len(set(labels)) == 3
     assert labels[2] == "other"
+
+
+@pytest.mark.parametrize(
+    ("label", "width", "lines"),
+    [
+        ("DeepSight, future loss as published", 20, ["DeepSight, future", "loss as published"]),
+        ("normalized_decay", 12, ["normalized_", "decay"]),
+        ("contrastive(temperature=0.07)", 16, ["contrastive(", "temperature=", "0.07)"]),
+        ("a" * 25, 10, ["a" * 10, "a" * 10, "a" * 5]),
+        ("one two three four", 5, ["one", "two", "thre…"]),
+        (r"aaaa\$bbbb", 5, ["aaaa", r"\$bbb", "b"]),
+        ("", 5, [""]),
+    ],
+)
+def test_long_names_are_broken_where_they_may_be(label: str, width: int, lines: list[str]) -> None:
+    assert style.wrapped(label, width) == "\n".join(lines)
+
+
+@given(st.text(alphabet="ab_$. (", max_size=60), st.integers(3, 20))
+def test_wrapping_keeps_its_width_and_all_that_it_has_lines_for(text: str, width: int) -> None:
+    lines = style.wrapped(style.plain(text), width, 99).split("\n")
+    assert all(len(line) <= width for line in lines)
+    assert "".join("".join(lines).split()) == "".join(style.plain(text).split())
+    for shown in (*lines, *style.wrapped(style.plain(text), width, 2).split("\n")):
+        assert re.fullmatch(r"([^$\\]|\\\$)*", shown)  # no dollar sign without its backslash, and the reverse
 
 
 def test_few_short_names_stand_at_their_lines_and_long_ones_in_a_legend() -> None:
