@@ -59,6 +59,26 @@ def attached(seeds: int = 3) -> tuple[StoredStudy, pd.DataFrame, pd.DataFrame]:
     return study, trials, synthetic.curves_of(study, trials)
 
 
+def unequal() -> tuple[StoredStudy, pd.DataFrame, pd.DataFrame]:
+    """Four arms of four sizes and costs."""
+    study, trials, curves = synthetic.four_arms()
+    sizes, costs = (1_190_000, 1_100_000, 1_300_000, 1_250_000), (7_000_000, 7_000_000, 9_000_000, 12_000_000)
+    arms = [
+        arm.model_copy(update={"inference_parameters": size, "flops_per_token": cost})
+        for arm, size, cost in zip(study.arms, sizes, costs, strict=True)
+    ]
+    return study.model_copy(update={"arms": arms}), trials, curves
+
+
+def one_sweep(seeds: int = 5) -> tuple[StoredStudy, pd.DataFrame, pd.DataFrame]:
+    """Three horizons beside a reference; the names are short."""
+    arms: dict[str, dict[str, Any]] = {"base": {}, **{f"n={n}": {"objective.n": n} for n in (26, 3, 11)}}
+    study = synthetic.study_of(arms, "base", seeds, factors={"objective.n": [26, 3, 11]})
+    losses = {name: synthetic.seed_losses(4, -0.001 * place, seeds) for place, name in enumerate(arms)}
+    trials = synthetic.trials_of(study, losses)
+    return study, trials, synthetic.curves_of(study, trials)
+
+
 def crossed(seeds: int = 5, factors: dict[str, list[Any]] = FACTORS) -> tuple[StoredStudy, pd.DataFrame, pd.DataFrame]:
     """A full grid beside a reference that is no part of it; every arm's losses are its own."""
     arms: dict[str, dict[str, Any]] = {"base": {}}

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ablations.stored import StoredStudy
 from reports import figures
 from reports.comparisons import compare
 from reports.cost_curves import flops
@@ -17,18 +15,7 @@ from reports.figures.reaching import round_ratios
 from reports.figures.sizes import front
 from reports.statistics import t_interval
 from tests.reports import synthetic
-from tests.reports.drawings import drawn, lines
-
-
-def unequal() -> tuple[StoredStudy, pd.DataFrame, pd.DataFrame]:
-    """Four arms of four sizes and costs."""
-    study, trials, curves = synthetic.four_arms()
-    sizes, costs = (1_190_000, 1_100_000, 1_300_000, 1_250_000), (7_000_000, 7_000_000, 9_000_000, 12_000_000)
-    arms = [
-        arm.model_copy(update={"inference_parameters": size, "flops_per_token": cost})
-        for arm, size, cost in zip(study.arms, sizes, costs, strict=True)
-    ]
-    return study.model_copy(update={"arms": arms}), trials, curves
+from tests.reports.drawings import drawn, lines, unequal
 
 
 def test_curves_against_flops_and_seconds_share_their_losses() -> None:

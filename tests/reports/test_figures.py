@@ -18,7 +18,7 @@ from reports.figures.catalogue import all_figures
 from reports.figures.style import COLUMN_WIDTH, INK, arm_styles
 from reports.statistics import t_interval
 from tests.reports import synthetic
-from tests.reports.drawings import attached, drawn, drawn_once, lines, long_names, small_grid, text_problems
+from tests.reports.drawings import attached, drawn, drawn_once, lines, one_sweep, small_grid, text_problems
 
 ALL = [
     figures.loss_curves,
@@ -131,16 +131,8 @@ def test_unproven_pairs_are_not_called_paired() -> None:
     assert axes.get_xlabel().startswith("difference by seed")
 
 
-def horizon_study(seeds: int = 5) -> tuple:  # type: ignore[type-arg]
-    arms = {"base": {}, **{f"n={n}": {"objective.n": n} for n in (26, 3, 11)}}
-    study = synthetic.study_of(arms, "base", seeds, factors={"objective.n": [26, 3, 11]})
-    losses = {name: synthetic.seed_losses(4, -0.001 * place, seeds) for place, name in enumerate(arms)}
-    trials = synthetic.trials_of(study, losses)
-    return study, trials, synthetic.curves_of(study, trials)
-
-
 def test_the_horizon_sweep_is_ordered_and_has_the_reference_as_a_band() -> None:
-    study, trials, curves = horizon_study()
+    study, trials, curves = one_sweep()
     (axes,) = drawn(figures.horizon_sweep(study, trials, curves)).axes
     (container,) = axes.containers
     line = container.lines[0]
@@ -206,7 +198,7 @@ def test_an_arm_has_one_colour_everywhere_and_figures_have_two_widths(make: Call
         assert named.figure.get_figwidth() in (COLUMN_WIDTH, 6.75)
 
 
-@pytest.mark.parametrize("make", [*STUDIES, attached, long_names])
+@pytest.mark.parametrize("make", [*STUDIES, attached])
 def test_every_text_can_be_read(make: Callable[[], tuple]) -> None:  # type: ignore[type-arg]
     assert {named.name: text_problems(named.figure) for named in drawn_once(make)} == {
         named.name: [] for named in drawn_once(make)
@@ -243,6 +235,6 @@ def test_a_single_seed_is_drawn(seeds: int) -> None:
 
 def test_drawing_leaves_no_global_state() -> None:
     before = dict(plt.rcParams)
-    list(all_figures(*horizon_study(2)))
+    list(all_figures(*one_sweep(2)))
     assert plt.get_fignums() == []
     assert dict(plt.rcParams) == before
