@@ -71,8 +71,8 @@ def loss_by_position(study: StoredStudy, positions: pd.DataFrame) -> Figure | No
             top.plot(means.index, means, color=styles[name].colour, linestyle=styles[name].dashes, zorder=3)
             if name != study.reference:
                 _draw_differences(bottom, losses[name] - reference, styles[name], len(arms) <= MOST_ARMS_WITH_SEEDS)
-        top.set_ylabel("validation loss")
-        bottom.set_ylabel("difference")
+        top.set_ylabel("validation loss\n(nats per token)")
+        bottom.set_ylabel("difference\n(nats per token)")
         bottom.set_xlabel("position in the window")
         _finish((top, bottom), reference.columns.to_numpy(dtype=np.float64))
         legend_below(figure, [styles[name] for name in arms])

@@ -35,8 +35,11 @@ from PIL import Image, PngImagePlugin
 from scipy.ndimage import maximum_filter, minimum_filter
 
 from reports import figures
+from reports.beside import figure as beside
+from reports.beside.sides import Side
 from reports.figures.style import applied
 from tests.reports import synthetic
+from tests.reports.breakdowns import breakdowns_of
 from tests.reports.drawings import attached, crossed, long_names, one_sweep, small_grid, unequal
 
 FOLDER = Path(__file__).parent / "baseline"
@@ -59,6 +62,27 @@ class Case:
         figure = self.draw(*self.study(), **self.options)
         assert figure is not None
         return figure
+
+
+def of_positions(make: Callable[[], tuple[Any, ...]]) -> tuple[Any, ...]:
+    study = make()[0]
+    return study, breakdowns_of(study).positions
+
+
+def of_documents(make: Callable[[], tuple[Any, ...]]) -> tuple[Any, ...]:
+    study = make()[0]
+    return study, breakdowns_of(study).documents
+
+
+def of_look_ahead(make: Callable[[], tuple[Any, ...]]) -> tuple[Any, ...]:
+    study = make()[0]
+    found = breakdowns_of(study)
+    return study, found.positions, found.ahead
+
+
+def of_both(first: tuple[Any, ...], second: tuple[Any, ...]) -> Figure | None:
+    named = beside.differences(Side("A", "first", *first), Side("B", "second", *second))
+    return named.figure if named else None
 
 
 CASES = {
@@ -89,6 +113,15 @@ CASES = {
     "factor_effects_of_long_names": Case(figures.factor_effects, long_names),
     "interactions": Case(figures.interactions, crossed),
     "interactions_of_long_names": Case(figures.interactions, long_names),
+    "loss_by_position": Case(figures.loss_by_position, lambda: of_positions(synthetic.four_arms)),
+    "loss_by_position_of_a_grid": Case(figures.loss_by_position, lambda: of_positions(small_grid)),
+    "document_differences": Case(figures.document_differences, lambda: of_documents(synthetic.four_arms)),
+    "document_differences_of_hostile_names": Case(
+        figures.document_differences, lambda: of_documents(synthetic.hostile)
+    ),
+    "loss_by_look_ahead": Case(figures.loss_by_look_ahead, lambda: of_look_ahead(synthetic.four_arms)),
+    "loss_by_look_ahead_of_short_names": Case(figures.loss_by_look_ahead, lambda: of_look_ahead(one_sweep)),
+    "differences_of_two_studies": Case(of_both, lambda: (synthetic.four_arms(), synthetic.half_finished())),
     "objective_diagnostics": Case(figures.objective_diagnostics, synthetic.four_arms),
     "objective_diagnostics_of_a_plug_in": Case(figures.objective_diagnostics, synthetic.hostile),
 }

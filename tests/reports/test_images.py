@@ -54,7 +54,8 @@ def test_every_figure_has_a_picture() -> None:
     # Whatever returns a figure, in the package or only in the catalogue.
     found = [value for module in (figures, catalogue) for value in vars(module).values() if inspect.isfunction(value)]
     wanted = {function.__name__ for function in found if function.__annotations__.get("return") == "Figure | None"}
-    assert {case.draw.__name__ for case in pictures.CASES.values()} == wanted
+    assert wanted
+    assert wanted - {case.draw.__name__ for case in pictures.CASES.values()} == set()
     assert {path.stem for path in pictures.FOLDER.glob("*")} == set(pictures.CASES)
 
 
