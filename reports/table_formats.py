@@ -9,40 +9,9 @@ from collections.abc import Callable, Mapping
 import jinja2
 from markupsafe import Markup
 
+from reports.latex import to_latex
 from reports.table import Cell, Column, Table
-
-LONGEST_LATEX_WORDS = 40
-LATEX = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    '"': "''",
-    "−": "$-$",
-    "±": r"$\pm$",
-    "×": r"$\times$",
-    "→": r"$\rightarrow$",
-    "≥": r"$\geq$",
-    "≤": r"$\leq$",
-    "δ": r"$\delta$",
-    "–": "--",
-    "…": r"\ldots{}",
-    "“": "``",
-    "”": "''",
-    "⁻": "$^{-}$",
-    "ⁿ": "$^{n}$",
-    **{superscript: f"$^{{{digit}}}$" for digit, superscript in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")},
-}
-"""What LaTeX reads as a command, or what a plain pdfLaTeX font does not have."""
+from reports.wording import tied
 
 
 def to_csv(table: Table) -> str:
@@ -62,30 +31,6 @@ def to_markdown(table: Table) -> str:
     return "\n".join([f"**{markdown_escape(table.caption)}**", "", *lines, *notes]) + "\n"
 
 
-def to_latex(table: Table) -> str:
-    """Return a LaTeX table environment for the booktabs package; notes follow the caption."""
-    alignment = "".join(_latex_column(table, position) for position in range(len(table.columns)))
-    caption = " ".join(latex_escape(text) for text in (table.caption, *table.notes))
-    return "\n".join(
-        [
-            r"% needs \usepackage{booktabs}",
-            r"\begin{table}",
-            r"\centering",
-            rf"\caption{{{caption}}}",
-            rf"\label{{tab:{table.name.replace('_', '-')}}}",
-            rf"\begin{{tabular}}{{{alignment}}}",
-            r"\toprule",
-            _latex_row([latex_escape(column.title) for column in table.columns]),
-            r"\midrule",
-            *(_latex_row([_latex_cell(cell) for cell in row]) for row in table.rows),
-            r"\bottomrule",
-            r"\end{tabular}",
-            r"\end{table}",
-            "",
-        ]
-    )
-
-
 FORMATS: dict[str, Callable[[Table], str]] = {".csv": to_csv, ".md": to_markdown, ".tex": to_latex}
 """The forms of a table that are files of their own, by their endings."""
 
@@ -99,11 +44,6 @@ def to_html(table: Table, places: Mapping[str, int] | None = None) -> Markup:
 
     """
     return Markup(ENVIRONMENT.get_template("table.html").render(table=table, places=places or {}))
-
-
-def latex_escape(text: str) -> str:
-    """Return a text that LaTeX prints as it is."""
-    return "".join(LATEX.get(character, character) for character in _one_line(text))
 
 
 def markdown_escape(text: str) -> str:
@@ -125,25 +65,6 @@ def _markdown_cell(cell: Cell) -> str:
     return f"**{text}**" if cell.strong and text else text
 
 
-def _latex_column(table: Table, position: int) -> str:
-    """Return a column's alignment; one with long texts is set as paragraphs, or it would leave the paper."""
-    if table.columns[position].numeric:
-        return "r"
-    longest = max((len(row[position].text) for row in table.rows), default=0)
-    return r"p{0.25\linewidth}" if longest > LONGEST_LATEX_WORDS else "l"
-
-
-def _latex_row(cells: list[str]) -> str:
-    # Braces keep a cell that starts with "[" from being read as the option of the row end before it.
-    cells = [f"{{{cell}}}" if cell.startswith("[") else cell for cell in cells]
-    return f"{' & '.join(cells)} \\\\"
-
-
-def _latex_cell(cell: Cell) -> str:
-    text = latex_escape(cell.text)
-    return rf"\textbf{{{text}}}" if cell.strong and text else text
-
-
 def _alignment(column: Column) -> str:
     return "number" if column.numeric else "words"
 
@@ -151,12 +72,6 @@ def _alignment(column: Column) -> str:
 def unbroken(text: str) -> str:
     """Return numbers that may break across lines only before their interval."""
     return re.sub(r" (?!\[)", "\N{NO-BREAK SPACE}", text)
-
-
-def tied(text: str) -> str:
-    """Return a sentence whose signs and units stay with their numbers, and intervals on one line."""
-    text = re.sub(r"\[[^\]]{,40}\]", lambda interval: interval[0].replace(" ", "\N{NO-BREAK SPACE}"), text)
-    return re.sub(r"(?<=[=<±×\d]) (?=[%\d])|(?<=\d) (?=[±×] |[kMGT]\b)|(?<=\bp) (?=[=<])", "\N{NO-BREAK SPACE}", text)
 
 
 def _environment() -> jinja2.Environment:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -50,6 +51,12 @@ def sentence(text: str) -> str:
     """Return a text that ends as a sentence does."""
     text = text.strip()
     return text if text.endswith((".", "?", "!", "…")) else f"{text}."
+
+
+def tied(text: str) -> str:
+    """Return a sentence whose signs and units stay with their numbers, and intervals on one line."""
+    text = re.sub(r"\[[^\]]{,40}\]", lambda interval: interval[0].replace(" ", "\N{NO-BREAK SPACE}"), text)
+    return re.sub(r"(?<=[=<±×\d]) (?=[%\d])|(?<=\d) (?=[±×] |[kMGT]\b)|(?<=\bp) (?=[=<])", "\N{NO-BREAK SPACE}", text)
 
 
 def setting_text(value: Any) -> str:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports import table_formats
+from reports import table_formats, wording
 from reports.table import Cell, Column, Table
 
 
@@ -22,60 +22,6 @@ def table(*texts: str, strong: bool = False) -> Table:
     data = pd.DataFrame({"arm": list(texts), "value": [[1, 2]] * len(texts)})
     columns = (Column("arm"), Column("value", numeric=True))
     return Table("example_table", "A caption.", columns, rows, ("A note: 5 %.",), data)
-
-
-def test_latex_is_a_booktabs_table() -> None:
-    lines = table_formats.to_latex(table("a", "b", strong=True)).splitlines()
-    assert lines == [
-        r"% needs \usepackage{booktabs}",
-        r"\begin{table}",
-        r"\centering",
-        r"\caption{A caption. A note: 5 \%.}",
-        r"\label{tab:example-table}",
-        r"\begin{tabular}{lr}",
-        r"\toprule",
-        r"arm & value \\",
-        r"\midrule",
-        r"\textbf{a} & $-$0.5 $\pm$ 0.1 \\",
-        r"\textbf{b} & $-$0.5 $\pm$ 0.1 \\",
-        r"\bottomrule",
-        r"\end{tabular}",
-        r"\end{table}",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("text", "latex"),
-    [
-        ("100 % & more", r"100 \% \& more"),
-        ("a_b^c~d", r"a\_b\textasciicircum{}c\textasciitilde{}d"),
-        (r"\input{x}", r"\textbackslash{}input\{x\}"),
-        ("$x$ #1", r"\$x\$ \#1"),
-        ("two\nlines", "two lines"),
-        ("[2, 2]", "[2, 2]"),
-        ("2ⁿ and 10⁻⁵", "2$^{n}$ and 10$^{-}$$^{5}$"),
-        ("<b>|", r"\textless{}b\textgreater{}\textbar{}"),
-    ],
-)
-def test_latex_escapes(text: str, latex: str) -> None:
-    assert table_formats.latex_escape(text) == latex
-
-
-@given(st.text(alphabet=st.characters(codec="ascii")))
-def test_no_text_leaves_latex_unbalanced_or_commanding(text: str) -> None:
-    escaped = table_formats.latex_escape(text)
-    known = r"\\(textbackslash|textasciitilde|textasciicircum|textless|textgreater|textbar)\{\}"
-    rest = re.sub(known, "", escaped)
-    rest = re.sub(r"\\[&%$#_{}]", "", rest)
-    assert not re.search(r"[\\&%$#_{}~^<>|\"\n]", rest)
-
-
-def test_a_cell_in_brackets_is_no_option_of_the_line_before() -> None:
-    assert r"{[2, 2]} & " in table_formats.to_latex(table("[2, 2]"))
-
-
-def test_long_texts_are_set_as_paragraphs() -> None:
-    assert r"{p{0.25\linewidth}r}" in table_formats.to_latex(table("word " * 20))
 
 
 def test_markdown() -> None:
@@ -146,4 +92,4 @@ def test_html_names_the_arms_of_rows_and_of_columns() -> None:
     [("at 5 %.", "at 5\xa0%."), ("p = 0.02", "p\xa0=\xa00.02"), ("p < 0.1", "p\xa0<\xa00.1"), ("5 seeds", "5 seeds")],
 )
 def test_units_stay_with_their_numbers(text: str, tied: str) -> None:
-    assert table_formats.tied(text) == tied
+    assert wording.tied(text) == tied
