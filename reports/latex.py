@@ -147,7 +147,8 @@ def _width(text: str) -> float:
 def _is_paragraphs(table: Table, position: int) -> bool:
     """Return whether a column is set as paragraphs, its title too: where either is long."""
     column = table.columns[position]
-    if len(column.title) > MOST_TITLE_LINES * LONGEST_WORDS or max(map(len, column.title.split()), default=0) > LONGEST_WORDS:
+    word = max(map(len, column.title.split()), default=0)
+    if word > LONGEST_WORDS or len(column.title) > MOST_TITLE_LINES * LONGEST_WORDS:
         return True
     return not column.numeric and max((len(row[position].text) for row in table.rows), default=0) > LONGEST_WORDS
 

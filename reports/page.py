@@ -16,7 +16,6 @@ from ablations.stored import StoredStudy
 from reports.arm_panels import ArmPanels, linked
 from reports.figures.style import COLUMN_WIDTH
 from reports.finding import Finding
-from reports.records import Records, summary
 from reports.table import Table
 from reports.table_formats import ENVIRONMENT, to_html
 from reports.warnings import StudyWarning
@@ -58,7 +57,6 @@ class Page:
     warnings: tuple[StudyWarning, ...]
     tables: Mapping[str, Table]
     figures: tuple[PageFigure, ...]
-    records: Records
     arms: ArmPanels
 
 
@@ -74,7 +72,6 @@ def render(page: Page) -> str:
         {arm.name: place for place, arm in enumerate(page.study.arms)},
         study=page.study,
         base=yaml.safe_dump(page.study.base, sort_keys=False, allow_unicode=True),
-        provenance=summary(page.records),
     )
 
 

@@ -1,4 +1,4 @@
-"""A table as CSV (full precision), Markdown, LaTeX (booktabs) and an HTML fragment."""
+"""A table as CSV (full precision), Markdown, LaTeX (booktabs) and HTML."""
 
 from __future__ import annotations
 
@@ -31,12 +31,25 @@ def to_markdown(table: Table) -> str:
     return "\n".join([f"**{markdown_escape(table.caption)}**", "", *lines, *notes]) + "\n"
 
 
-FORMATS: dict[str, Callable[[Table], str]] = {".csv": to_csv, ".md": to_markdown, ".tex": to_latex}
+def to_html_file(table: Table) -> str:
+    """Return a small HTML document, styled by itself, of which a notebook may hold any number.
+
+    Its links lead from where the file lies, in a folder of the report's; nothing in it is known by an id.
+    """
+    return ENVIRONMENT.get_template("table_file.html").render(table=table)
+
+
+FORMATS: dict[str, Callable[[Table], str]] = {
+    ".csv": to_csv,
+    ".md": to_markdown,
+    ".tex": to_latex,
+    ".html": to_html_file,
+}
 """The forms of a table that are files of their own, by their endings."""
 
 
 def to_html(table: Table, places: Mapping[str, int] | None = None) -> Markup:
-    """Return a `<table>` element; names inside stay text, whatever they hold.
+    """Return the `<table>` element of a page; names inside stay text, whatever they hold.
 
     Args:
         table: the table.

@@ -1,4 +1,4 @@
-"""The tables of what ran: what differs between the arms' configurations, and every trial."""
+"""The tables of what ran: what differs between the arms' configurations, every trial, and what the trials ran with."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ablations.stored import StoredStudy
 from deepsight.training.names import CONFIG_FILE
 from reports import numbers
 from reports.frames import complete_trials, configuration, rows_of
-from reports.records import Records
+from reports.records import Records, summary
 from reports.table import ARM, Cell, Column, Table, columns_of, number_cell
 from reports.wording import setting_text
 
@@ -78,6 +78,21 @@ def every_trial(study: StoredStudy, trials: pd.DataFrame, records: Records) -> T
         rows=rows,
         notes=(),
         data=trials.drop(columns="initial_weights"),
+    )
+
+
+def provenance(records: Records) -> Table | None:
+    """Return what the trials ran with, one row a key; None where none has recorded it."""
+    found = summary(records)
+    if not found:
+        return None
+    return Table(
+        name="provenance",
+        caption="What the trials ran with.",
+        columns=(Column("key", sortable=False), Column("value", sortable=False)),
+        rows=tuple((Cell(key), Cell(value)) for key, value in found),
+        notes=(),
+        data=pd.DataFrame(found, columns=["key", "value"]),
     )
 
 

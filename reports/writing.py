@@ -59,6 +59,7 @@ def write_report(study: StoredStudy, trials: pd.DataFrame, curves: pd.DataFrame,
             pairing(study, comparisons),
             tables.configuration_differences(study, trials),
             tables.every_trial(study, trials, records),
+            tables.provenance(records),
         )
         if table is not None
     }
@@ -73,7 +74,6 @@ def write_report(study: StoredStudy, trials: pd.DataFrame, curves: pd.DataFrame,
             warnings=tuple(study_warnings(study, trials, curves, comparisons)),
             tables=all_tables,
             figures=tuple(page_figures),
-            records=records,
             arms=arm_panels(study, trials, curves, records),
         )
         write_text(out / INDEX, render(page))
@@ -108,7 +108,7 @@ def write_figures(figures: Iterable[NamedFigure], folder: Path) -> tuple[list[Pa
 
 def remove_others(out: Path, kept: set[Path]) -> None:
     """Remove the tables and figures that an earlier page left in `out`."""
-    for pattern in ("tables/*.csv", "tables/*.md", "tables/*.tex", "figures/*.svg", "figures/*.png"):
+    for pattern in (*(f"tables/*{ending}" for ending in FORMATS), "figures/*.svg", "figures/*.png"):
         for file in out.glob(pattern):
             if file not in kept:
                 file.unlink()

@@ -17,6 +17,8 @@ TYPES = {
     ".svg": "image/svg+xml",
 }
 """Kinds of files that are served, by their endings; weights, locks and pages of others are not."""
+HTML = "text/html; charset=utf-8"
+TABLES = f"/{REPORT_FOLDER}/tables/"
 
 
 def place_of(folder: Path, path: str) -> Path | None:
@@ -38,6 +40,11 @@ def place_of(folder: Path, path: str) -> Path | None:
     except (OSError, RuntimeError):  # nothing there, or links in a circle
         return None
     return place if place.is_relative_to(inside) else None
+
+
+def kind_of(place: Path, path: str) -> str | None:
+    """Return the kind of a file, by its path in the request; None where it is not served: of pages, tables are."""
+    return HTML if place.suffix == ".html" and path.startswith(TABLES) else TYPES.get(place.suffix)
 
 
 def listing(folder: Path) -> str:

@@ -15,14 +15,13 @@ from typing import Any
 from urllib.parse import quote
 
 from deepsight.errors import UserError
-from reports.serving.addresses import TEXT, TYPES, listing, place_of
+from reports.serving.addresses import HTML, TEXT, kind_of, listing, place_of
 from reports.serving.live import LiveReport
 from reports.writing import INDEX, REPORT_FOLDER
 
 LOOPBACK = "127.0.0.1"
 PAGE = f"/{REPORT_FOLDER}/"
 VERSION = "/version"
-HTML = "text/html; charset=utf-8"
 HOST = re.compile(rf"({re.escape(LOOPBACK)}|localhost)(:\d+)?", re.IGNORECASE)
 """Any port: the one that a browser asks may be the near end of a tunnel."""
 HEADERS = {
@@ -124,8 +123,9 @@ class Handler(BaseHTTPRequestHandler):
                 if path.endswith("/"):
                     return self._answer(HTTPStatus.OK, listing(place), HTML)
                 return self._redirect(f"{path}/")
-            if place is not None and place.is_file() and place.suffix in TYPES and not path.endswith("/"):
-                return self._answer(HTTPStatus.OK, place.read_bytes(), TYPES[place.suffix])
+            kind = kind_of(place, path) if place is not None else None
+            if kind and place is not None and place.is_file() and not path.endswith("/"):
+                return self._answer(HTTPStatus.OK, place.read_bytes(), kind)
         except OSError:
             pass  # gone meanwhile, or not ours to read
         return self._answer(HTTPStatus.NOT_FOUND, "There is nothing here.\n")

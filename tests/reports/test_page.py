@@ -70,7 +70,7 @@ def test_the_page_needs_nothing_else(page: str) -> None:
 def test_its_links_stay_beside_it(page: str) -> None:
     for link in Elements(page).all("href"):
         assert re.fullmatch(
-            r"#[a-z-]+|#arm-\d|tables/\w+\.(csv|md|tex)|figures/\w+\.(png|svg)|"
+            r"#[a-z-]+|#arm-\d|tables/\w+\.(csv|md|tex|html)|figures/\w+\.(png|svg)|"
             r"\.\./trials/[0-9a-f]{64}/(config\.yaml|metrics\.jsonl)?",
             link,
         )
@@ -179,5 +179,5 @@ def test_the_template_is_shipped() -> None:
 
     templates = Path(reports.__file__).parent / "templates"
     assert {file.name for file in templates.iterdir()} == {
-        "beside.html", "page.css", "page.html", "refresh.js", "table.html", "arms.html", *SCRIPTS
+        "beside.html", "page.css", "page.html", "refresh.js", "table.html", "table_file.html", "arms.html", *SCRIPTS
     }  # fmt: skip

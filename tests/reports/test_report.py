@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 import subprocess
 import sys
@@ -27,7 +28,8 @@ FIGURES = [
     "final_curves",
     "loss_curves",
 ]
-TABLES = ["configuration_differences", "efficiency", "fairness", "ledger", "main", "pairing", "trials"]
+TABLES = ["configuration_differences", "efficiency", "fairness", "ledger", "main", "pairing", "provenance", "trials"]
+ENDINGS = ("csv", "md", "tex", "html")
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -43,7 +45,7 @@ def test_all_files_are_there(report: Path) -> None:
     names = set(contents(report))
     assert names == {
         "index.html",
-        *(f"tables/{name}.{ending}" for name in (*TABLES, "failures") for ending in ("csv", "md", "tex")),
+        *(f"tables/{name}.{ending}" for name in (*TABLES, "failures") for ending in ENDINGS),
         *(f"figures/{name}.{ending}" for name in FIGURES for ending in ("png", "svg")),
     }
 
@@ -76,7 +78,7 @@ def test_what_an_earlier_report_left_goes_and_other_files_stay(report: Path, tmp
     names = set(contents(tmp_path / "report"))
     assert "figures/mine.txt" in names
     assert not any(name.endswith((".png", ".svg")) for name in names)
-    assert "tables/failures.csv" not in names
+    assert not any(f"tables/failures.{ending}" in names for ending in ENDINGS)
 
 
 @pytest.mark.parametrize("make", [synthetic.four_arms, synthetic.hostile])
@@ -123,6 +125,10 @@ def test_build_reads_the_study_from_its_folder(tmp_path: Path) -> None:
     assert "exploratory" in page
     assert "versions.torch" in page
     assert "/config.yaml" in page
+    found = [re.findall(r'href="([^"]+)"', file.read_text()) for file in (folder / "report" / "tables").glob("*.html")]
+    links = [link for links in found for link in links]
+    assert len(links) == 12  # a folder and a configuration for each trial
+    assert all((folder / "report" / "tables" / link).exists() for link in links)
     assert "/metrics.jsonl" in page
 
 

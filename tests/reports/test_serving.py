@@ -148,6 +148,19 @@ def test_the_first_address_leads_to_the_page_and_all_its_links_answer(server: Re
         assert text == ""
 
 
+def test_tables_are_pages_and_pages_of_others_are_nothing(server: ReportServer, study: Path) -> None:
+    trial = min((study / "trials").iterdir()).name
+    (study / "trials" / trial / "tables").mkdir()
+    (study / "trials" / trial / "tables" / "main.html").write_text("<b>of others</b>")
+    (study / "report" / "other.html").write_text("<b>of others</b>")
+    answer, text = ask(server, "/report/tables/main.html")
+    assert (answer.status, answer.getheader("Content-Type")) == (200, HTML)
+    assert "default-src 'none'" in answer.getheader("Content-Security-Policy")
+    assert text.startswith("<!DOCTYPE html>")
+    for path in (f"/trials/{trial}/tables/main.html", "/report/other.html"):
+        assert ask(server, path)[0].status == 404
+
+
 def test_a_trials_folder_lists_its_files_and_text_is_text(server: ReportServer, study: Path) -> None:
     trial = min((study / "trials").iterdir()).name
     answer, _ = ask(server, f"/trials/{trial}")

@@ -70,6 +70,28 @@ def test_any_text_stays_text_in_html(text: str) -> None:
     assert text in "".join(parser.texts)
 
 
+@given(st.text(alphabet="<>&;/!-\"'#=ab "))
+def test_any_text_stays_text_in_an_html_file(text: str) -> None:
+    parser = Text()
+    parser.feed(table_formats.to_html_file(table(text, strong=True)))
+    assert parser.tags <= {
+        "html", "meta", "title", "style", "table", "caption", "thead", "tbody", "tr", "th", "td", "strong", "p"
+    }  # fmt: skip
+    assert text in "".join(parser.texts)
+
+
+def test_an_html_file_can_be_pasted_anywhere_and_leads_to_trials_from_where_it_lies() -> None:
+    one = table("a")
+    linked = replace(one, rows=((Cell("a", link="../trials/1/"), Cell("b")),), totals=0)
+    page = table_formats.to_html_file(linked)
+    assert page.startswith('<!DOCTYPE html>\n<html lang="en">\n<meta charset="utf-8">\n')
+    assert '<a href="../../trials/1/">a</a>' in page
+    assert not re.search(r"\bid=|<script|<button|\bsrc=|https?:", page)
+    selectors = re.findall(r"^([^{}\n]+) \{", page, re.M)
+    assert len(selectors) > 5
+    assert all(part.strip().startswith(".study-table") for selector in selectors for part in selector.split(","))
+
+
 def test_html_carries_what_the_page_sorts_by() -> None:
     fragment = table_formats.to_html(table("a"))
     assert '<td class="number" data-key="-0.5">−0.5\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}0.1</td>' in fragment

@@ -220,6 +220,17 @@ def test_every_trial_is_linked_to_what_it_left() -> None:
     assert table.rows[1][-1].link is None
 
 
+def test_provenance_is_a_table_of_what_the_trials_recorded() -> None:
+    records = Records(provenance={"a": {"commit": "abc", "threads": 1}, "b": {"commit": "def", "threads": 1}})
+    table = tables.provenance(records)
+    assert table is not None
+    assert [[cell.text for cell in row] for row in table.rows] == [
+        ["commit", "abc (1 of 2 trials); def (1 of 2 trials)"], ["threads", "1"]
+    ]  # fmt: skip
+    assert to_csv(table) == "key,value\ncommit,abc (1 of 2 trials); def (1 of 2 trials)\nthreads,1\n"
+    assert tables.provenance(Records()) is None
+
+
 def test_an_id_that_is_none_makes_no_address() -> None:
     assert tables.trial_cell("../../etc").link is None
 
