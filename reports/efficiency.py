@@ -7,7 +7,7 @@ that an arm which is the reference again has a ratio of exactly one.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,13 +65,6 @@ class Reaching:
         low, high = shown_interval(np.log(self.ratios))
         return math.exp(low), math.exp(high)
 
-    @property
-    def text(self) -> str:
-        """The mean with its interval."""
-        low, high = self.interval
-        between = f" [{numbers.times(low)}, {numbers.times(high)}]" if math.isfinite(low) else ""
-        return f"{numbers.times(self.mean)}{between}"
-
 
 def reaching(study: StoredStudy, curves: pd.DataFrame, pairs: Pairs, cost: Cost) -> Reaching:
     """Measure what the arm of some pairs needs to reach its reference's final loss; `curves` are completed ones."""
@@ -95,6 +88,7 @@ def efficiency(study: StoredStudy, curves: pd.DataFrame, comparisons: Mapping[st
     }
     if not any(found["tokens"].pairs for found in every.values()):
         return None
+    places = {name: _decimals([found[name] for found in every.values()]) for name in COSTS}
     table = Table(
         name="efficiency",
         caption=f"What each arm needs to reach the final validation loss of the reference “{study.reference}”, as a "
@@ -104,27 +98,34 @@ def efficiency(study: StoredStudy, curves: pd.DataFrame, comparisons: Mapping[st
             Column("seeds that reach it", numeric=True),
             *(Column(title, numeric=True) for title, _ in COSTS.values()),
         ),
-        rows=tuple(_row(arm, found) for arm, found in every.items()),
+        rows=tuple(_row(arm, found, places) for arm, found in every.items()),
         notes=_notes(every),
         data=pd.DataFrame([_data(arm, found) for arm, found in every.items()]),
     )
     return grouped(study, table)
 
 
-def _row(arm: str, found: Mapping[str, Reaching]) -> tuple[Cell, ...]:
+def _decimals(found: Sequence[Reaching]) -> int | None:
+    """Return the decimals that suit the ratios of one cost; None where no interval is known."""
+    halves = [(high - low) / 2 for low, high in (measure.interval for measure in found)]
+    return numbers.shared_decimals(halves) if any(half > 0 for half in halves) else None
+
+
+def _row(arm: str, found: Mapping[str, Reaching], places: Mapping[str, int | None]) -> tuple[Cell, ...]:
     seeds = found["tokens"]
     count = f"{seeds.reached} of {seeds.pairs} reach" if seeds.pairs else numbers.MISSING
     return (
         Cell(arm),
         Cell(count, key=seeds.reached / seeds.pairs if seeds.pairs else math.nan),
-        *(_cost_cell(found[name]) for name in COSTS),
+        *(_cost_cell(found[name], places[name]) for name in COSTS),
     )
 
 
-def _cost_cell(found: Reaching) -> Cell:
+def _cost_cell(found: Reaching, places: int | None) -> Cell:
     if found.pairs and not found.reached:
         return Cell("never", key=math.nan)
-    return Cell(found.text, key=found.mean)
+    mean, low, high = (numbers.times(ratio, places) for ratio in (found.mean, *found.interval))
+    return Cell(mean if low == numbers.MISSING else f"{mean} [{low}, {high}]", key=found.mean)
 
 
 def _notes(every: Mapping[str, Mapping[str, Reaching]]) -> tuple[str, ...]:

@@ -43,6 +43,12 @@ class EqualCost:
         """95 % t interval of the mean; NaN below three pairs."""
         return shown_interval(self.differences)
 
+    @property
+    def half_width(self) -> float:
+        """Half of that interval."""
+        low, high = self.interval
+        return (high - low) / 2
+
 
 def at_equal_cost(study: StoredStudy, curves: pd.DataFrame, pairs: Pairs, cost: Cost) -> EqualCost:
     """Read both curves of each pair at the smaller of the two runs' total costs; `curves` are completed ones."""

@@ -68,7 +68,12 @@ def fairness(
     every = [_measured(study, trials, curves, comparison) for comparison in comparisons.values()]
     if not every:
         return None
-    places = decimals(comparisons.values())
+    known = [fair for fair in every if not fair.equal_data.control]
+    places = (
+        decimals(comparisons.values()),
+        numbers.shared_decimals(fair.equal_flops.half_width for fair in known),
+        numbers.shared_decimals(fair.equal_time.half_width for fair in known),
+    )
     table = Table(
         name="fairness",
         caption=f"Every arm beside the reference “{study.reference}” at equal data, parameters, training FLOPs and "
@@ -131,20 +136,21 @@ def _ratio(value: float, other: float) -> float:
     return value / other if other else math.nan
 
 
-def _row(fair: Fairness, places: int) -> tuple[Cell, ...]:
+def _row(fair: Fairness, places: tuple[int, int, int]) -> tuple[Cell, ...]:
+    """Return a row; `places` are the decimals at equal data, training FLOPs and time."""
     data = fair.equal_data
     return (
         Cell(fair.arm.name),
-        Cell(numbers.difference(data.mean, data.low, data.high, places), key=data.mean),
+        Cell(numbers.difference(data.mean, data.low, data.high, places[0]), key=data.mean),
         Cell(numbers.times(fair.size_ratio), key=fair.size_ratio),
         Cell(fair.size, kind=None if abs(fair.size_ratio - 1) <= SAME else "unequal"),
         count_cell(fair.arm.training_parameters),
         Cell(
             f"{numbers.times(fair.flops_ratio)}{', matched' if fair.matched == 'flops' else ''}", key=fair.flops_ratio
         ),
-        _cost_cell(fair.equal_flops, data.pairs.count, places),
+        _cost_cell(fair.equal_flops, data.pairs.count, places[1]),
         Cell(numbers.times(fair.seconds_ratio), key=fair.seconds_ratio),
-        _cost_cell(fair.equal_time, data.pairs.count, places),
+        _cost_cell(fair.equal_time, data.pairs.count, places[2]),
     )
 
 

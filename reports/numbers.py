@@ -92,10 +92,12 @@ def whole(value: float) -> str:
     return f"{round(value):,}" if math.isfinite(value) else MISSING
 
 
-def times(ratio: float) -> str:
-    """Return a ratio as a multiple, "×1.03"; two significant digits where it is far below one."""
+def times(ratio: float, decimals: int | None = None) -> str:
+    """Return a ratio as a multiple, "×1.03"; with two decimals, or two significant digits where it is far below one."""
     if not math.isfinite(ratio):
         return MISSING
+    if decimals is not None:
+        return f"×{ratio:.{decimals}f}"
     return f"×{ratio:.2f}" if ratio >= 0.1 or ratio == 0 else f"×{significant(ratio, 2)}"
 
 
