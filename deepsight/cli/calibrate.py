@@ -23,7 +23,8 @@ def calibrate(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the simulation; the same one gives the same table.")] = 0,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Also write the table here, as .csv (in full), .md or .tex.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Also write the table here, as .csv (in full), .md, .tex, .html."),
     ] = None,
 ) -> None:
     """Simulate studies with and without an effect, and judge them as the report judges real ones.

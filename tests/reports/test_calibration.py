@@ -160,7 +160,7 @@ def test_the_command_prints_and_writes_its_table(tmp_path: Path) -> None:
 def test_an_unknown_ending_is_one_sentence() -> None:
     answer = CliRunner().invoke(app, ["calibrate", "--out", "table.cvs"])
     assert str(answer.exception) == (
-        "--out table.cvs: unknown ending '.cvs'; did you mean '.csv'? known: .csv, .md, .tex"
+        "--out table.cvs: unknown ending '.cvs'; did you mean '.csv'? known: .csv, .html, .md, .tex"
     )
 
 
