@@ -66,6 +66,22 @@ def test_a_study_with_everything_runs(ran: Path) -> None:
     assert "bit-equal to the reference in all 3 seeds" in page
 
 
+def test_a_study_runs_on_another_preset_in_a_folder_called_after_both(
+    home: Path, command_line: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    data = study_data(home / "text", seeds=1)
+    base = data.pop("base")
+    text = {**base.pop("data"), "validation_fraction": 0.3}
+    data |= {"base": {"preset": "deepsight-paper", "data": text}, "scales": {"tiny": {"base": base}}}
+    write_study(tmp_path / "study.yaml", data)
+    monkeypatch.chdir(tmp_path)
+    answer = command_line("ablate", "study.yaml", "--preset", "tiny", "--workers", "2")
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    study = read_plan(Path("runs/small-tiny"))
+    assert (study.name, study.base["model"]["width"]) == ("small-tiny", 16)
+    assert study.command == "deepsight ablate study.yaml --preset tiny --out runs/small-tiny"
+
+
 def test_status_is_read_from_the_files(ran: Path, command_line: Command) -> None:
     answer = command_line("ablate", "--status", "runs/small", "--watch")
     assert answer.returncode == 0

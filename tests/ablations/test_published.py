@@ -10,10 +10,10 @@ from ablations.identities import Identities
 from ablations.plan import Plan, plan_study
 from ablations.published import published_run, published_tables
 from ablations.study_files import built_in_names, read_study, study_file
-from deepsight.counting import Cost
 from deepsight.errors import UserError
 from deepsight.files import digest_of_json
 from reports.published_table import differences_to_published
+from tests.ablations.quick import plan_quickly
 from tests.ablations.studies import planned, study_data, write_study
 
 SIBLING = "paper-sibling-vs-baseline"
@@ -22,14 +22,14 @@ PAPER = [name for name in built_in_names() if name.startswith("paper-")]
 
 @pytest.fixture(autouse=True)
 def no_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let trials be named without their corpus: the published one is on a hub."""
+    """Let trials be named without their corpus, since the published one is on a hub, and plan quickly."""
     monkeypatch.setattr(Identities, "of", lambda _, config: digest_of_json(config.complete()))
+    plan_quickly(monkeypatch)
 
 
 @pytest.fixture
-def uncounted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let arms cost nothing: counting the published ones takes seconds each."""
-    monkeypatch.setattr("ablations.assembling.known_cost", lambda config: Cost(1, 1, 1, 0, 1, 1, 1))
+def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let runs be what they are: to build the published ones takes seconds each."""
     for module in ("ablations.plan", "ablations.resolving"):
         monkeypatch.setattr(f"{module}.check_run", lambda config: None)
 
@@ -49,7 +49,7 @@ def test_every_published_table_is_repeated_by_one_study_and_no_run_is_forgotten(
         assert not missing
 
 
-@pytest.mark.usefixtures("uncounted")
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("name", PAPER)
 def test_at_the_published_scale_every_arm_is_its_published_run(name: str) -> None:
     stored = plan_of(name).study
@@ -80,7 +80,7 @@ def test_both_studies_of_baselines_have_the_same_ones(preset: str | None) -> Non
         assert first[name] == second[name]
 
 
-@pytest.mark.usefixtures("uncounted")
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("name", [*PAPER, "layer-splits", "aggregators", "norms"])
 @pytest.mark.parametrize("preset", ["small", "tiny"])
 def test_every_scaled_study_can_be_planned(name: str, preset: str) -> None:
