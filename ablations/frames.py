@@ -63,8 +63,8 @@ def load(folder: str | Path) -> pd.DataFrame:
 def curves(folder: str | Path) -> pd.DataFrame:
     """Return one row for each trial and evaluation.
 
-    Columns: `trial`, `arm`, `seed`, `step`, `tokens`, `seconds`, `train_loss`, `validation_loss`, `bits_per_byte`, and
-    the objectives' metrics as ``objective/metric``.
+    Columns: `trial`, `arm`, `seed`, `step`, `tokens`, `seconds`, `train_loss`, `validation_loss`, `bits_per_byte`, the
+    objectives' metrics as ``objective/metric``, and those of planning tasks as ``task:name/metric``.
 
     Raises:
         UserError: the folder holds no study.

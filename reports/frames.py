@@ -21,6 +21,8 @@ from ablations.stored import StoredStudy
 IDENTITY = ("trial", "arm", "seed", *STATE, *DIGESTS, "initial_weights")
 MEASURES = (*LOSSES, *SIZES, *EFFORT, "attempts", "step")
 CURVE_MEASURES = ("step", "tokens", "seconds", *LOSSES)
+TASK = "task:"
+"""How a column begins that is a planning task's, which no objective's label can."""
 STATUSES = ("done", "failed", "running", "pending")
 
 
@@ -68,7 +70,14 @@ def complete_curves(study: StoredStudy, curves: pd.DataFrame) -> pd.DataFrame:
 
 def diagnostic_columns(curves: pd.DataFrame) -> list[str]:
     """Return the columns that objectives report, ``<objective>/<metric>``."""
-    return [str(column) for column in curves.columns if "/" in str(column)]
+    return [str(column) for column in curves.columns if "/" in str(column) and not str(column).startswith(TASK)]
+
+
+def task_columns(curves: pd.DataFrame) -> list[str]:
+    """Return the planning tasks that trials were measured at, ``task:<name>/accuracy``, in the order of the columns."""
+    ends = "/accuracy"
+    columns = [str(column) for column in curves.columns]
+    return [name[len(TASK) : -len(ends)] for name in columns if name.startswith(TASK) and name.endswith(ends)]
 
 
 def rows_of(frame: pd.DataFrame) -> Iterator[Any]:

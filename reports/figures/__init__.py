@@ -16,6 +16,7 @@ from reports.figures.look_ahead import loss_by_look_ahead
 from reports.figures.positions import loss_by_position
 from reports.figures.reaching import cost_to_reach
 from reports.figures.sizes import size_and_loss
+from reports.figures.tasks import task_accuracy
 
 __all__ = [
     "category_sweep",
@@ -36,4 +37,5 @@ __all__ = [
     "paired_differences",
     "reporting_objectives",
     "size_and_loss",
+    "task_accuracy",
 ]

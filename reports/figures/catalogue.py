@@ -28,6 +28,7 @@ from reports.figures.reaching import cost_to_reach
 from reports.figures.sizes import size_and_loss
 from reports.figures.style import MOST_ARMS_WITH_SEEDS
 from reports.figures.sweeps import category_keys
+from reports.figures.tasks import task_accuracy
 from reports.wording import listed, named
 
 Drawing = tuple[str, str, str, Figure | None]
@@ -59,6 +60,7 @@ def all_figures(
         ("loss_over_cost", "Validation loss over what it cost", COST_CAPTION, loss_over_cost(*frames)),
         ("cost_to_reach", "What it takes to reach the reference", _reaching_caption(reference), cost_to_reach(*frames)),
         ("size_and_loss", "Size and loss", SIZE_CAPTION, size_and_loss(*frames)),
+        ("task_accuracy", "Planning tasks", TASKS_CAPTION, task_accuracy(*frames)),
         ("horizon_sweep", "Horizon", _horizon_caption(reference), horizon_sweep(*frames)),
         ("layer_splits", "Layer splits", _layers_caption(reference, word), layer_splits(*frames)),
     ]
@@ -128,6 +130,10 @@ LOOK_AHEAD_CAPTION = (
 COST_CAPTION = (
     "The curves of the whole run against what they cost: training FLOPs by the count of each arm's own network and "
     "objective, and seconds as they passed, which depend on the machine."
+)
+TASKS_CAPTION = (
+    "Accuracy at planning tasks at the end of training, beside chance (dashed): the dot is the mean over trials, the "
+    "line its 95 % t interval (from three on), small marks are trials. A seed finds the answer or not: see the marks."
 )
 SIZE_CAPTION = (
     "Mean validation loss and its 95 % t interval over seeds, against the parameters that run at inference. No arm on "

@@ -160,3 +160,25 @@ def _overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
     low = np.maximum(boxes[:, None, :2], others[None, :, :2])
     high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
     return ((high - low) > TOLERANCE).all(axis=2)
+
+
+def with_tasks(
+    make: Callable[[], tuple[StoredStudy, pd.DataFrame, pd.DataFrame]] = synthetic.four_arms,
+) -> tuple[StoredStudy, pd.DataFrame, pd.DataFrame]:
+    """A study whose trials were measured at two planning tasks; in the later arms some seeds find the first one."""
+    study, trials, curves = make()
+    last = curves["step"] == curves["step"].max()
+    place = curves["arm"].map({arm.name: place for place, arm in enumerate(study.arms)})
+    found = (curves["seed"] + 2 * place > 5) & last
+    return (
+        study,
+        trials,
+        curves.assign(
+            **{
+                "task:path-star/accuracy": 0.5 + 0.48 * found - 0.01 * curves["seed"],
+                "task:path-star/chance": 0.5,
+                "task:delayed recall/accuracy": 0.1 + 0.15 * place + 0.02 * curves["seed"],
+                "task:delayed recall/chance": 0.1,
+            }
+        ),
+    )

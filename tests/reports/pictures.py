@@ -40,7 +40,7 @@ from reports.beside.sides import Side
 from reports.figures.style import applied
 from tests.reports import synthetic
 from tests.reports.breakdowns import breakdowns_of
-from tests.reports.drawings import attached, crossed, long_names, one_sweep, small_grid, unequal
+from tests.reports.drawings import attached, crossed, long_names, one_sweep, small_grid, unequal, with_tasks
 
 FOLDER = Path(__file__).parent / "baseline"
 DOTS = 100
@@ -122,6 +122,8 @@ CASES = {
     "loss_by_look_ahead": Case(figures.loss_by_look_ahead, lambda: of_look_ahead(synthetic.four_arms)),
     "loss_by_look_ahead_of_short_names": Case(figures.loss_by_look_ahead, lambda: of_look_ahead(one_sweep)),
     "differences_of_two_studies": Case(of_both, lambda: (synthetic.four_arms(), synthetic.half_finished())),
+    "task_accuracy": Case(figures.task_accuracy, with_tasks),
+    "task_accuracy_of_hostile_names": Case(figures.task_accuracy, lambda: with_tasks(synthetic.hostile)),
     "objective_diagnostics": Case(figures.objective_diagnostics, synthetic.four_arms),
     "objective_diagnostics_of_a_plug_in": Case(figures.objective_diagnostics, synthetic.hostile),
 }
