@@ -9,6 +9,7 @@ from ablations.stored import PLAN_FILE, trial_folder
 from deepsight.training.lock import is_locked
 from deepsight.training.names import (
     ATTEMPTS_FILE,
+    BREAKDOWN_FILE,
     CONFIG_FILE,
     INITIAL_WEIGHTS_FILE,
     METRICS_FILE,
@@ -16,7 +17,15 @@ from deepsight.training.names import (
     RESULT_FILE,
 )
 
-READ_FILES = (CONFIG_FILE, PROVENANCE_FILE, INITIAL_WEIGHTS_FILE, METRICS_FILE, RESULT_FILE, ATTEMPTS_FILE)
+READ_FILES = (
+    CONFIG_FILE,
+    PROVENANCE_FILE,
+    INITIAL_WEIGHTS_FILE,
+    METRICS_FILE,
+    BREAKDOWN_FILE,
+    RESULT_FILE,
+    ATTEMPTS_FILE,
+)
 
 
 def state_of(folder: Path) -> Any:
