@@ -119,8 +119,12 @@ def _pairing(every: Sequence[Pairs]) -> str:
     if not all(pairs.proven for pairs in every):
         return "the two runs of one seed"
     known = [start for pairs in every for start in pairs.known_starts]
-    whole = len(known) == sum(pairs.count for pairs in every) and any(start.shared for start in known)
-    start = "started from equal shared weights and " if whole else ""
+    whole = len(known) == sum(pairs.count for pairs in every)
+    start = ""
+    if whole and known and all(one.shared for one in known):
+        start = "started from equal shared weights and "
+    elif whole and any(one.shared for one in known):
+        start = "started from equal weights where their arms share any, and "
     return f"pairs of one seed that {start}saw the same batches in the same order"
 
 

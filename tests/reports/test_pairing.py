@@ -69,6 +69,15 @@ def test_equal_shared_weights_are_proof_and_shown() -> None:
     assert "started from equal shared weights and saw the same batches" in find(study, trials, {"arm": comparison}).text
 
 
+def test_arms_that_share_no_weights_are_not_said_to_have_equal_ones() -> None:
+    other = {"x": "2x3:11"}
+    study, trials = two_arms([REFERENCE, REFERENCE, other])
+    text = find(study, trials, compare(study, trials)).text
+    assert "pairs of one seed that started from equal weights where their arms share any, and saw the same" in text
+    study, trials = two_arms([other] * 3)
+    assert "pairs of one seed that saw the same batches" in find(study, trials, compare(study, trials)).text
+
+
 def test_an_unequal_shared_weight_takes_the_proof() -> None:
     study, trials = two_arms([REFERENCE, {**REFERENCE, "a": "2x3:99", "b": "4:98"}, REFERENCE])
     comparison = compare(study, trials)["arm"]
