@@ -36,8 +36,9 @@ def losses_by_position(positions: pd.DataFrame) -> pd.DataFrame:
     """
     places = positions["position"].to_numpy(dtype=np.int64) + 1
     # Ranges 1, 2, 3-4, 5-8, …: each ends at a power of two, or where the window does.
-    ends = np.minimum(1 << np.ceil(np.log2(places)).astype(np.int64), places.max())
-    firsts = (1 << (np.ceil(np.log2(places)).astype(np.int64) - 1).clip(0)) + (places > 1)
+    powers = np.ceil(np.log2(places)).astype(np.int64)
+    firsts = np.where(powers > 0, 2 ** (powers - 1).clip(0) + 1, 1)
+    ends = np.minimum(2**powers, places.max())
     middles = np.sqrt(firsts * ends.astype(np.float64))
     sums = positions.assign(middle=middles).groupby(["arm", "seed", "middle"], sort=False)[["nats", "tokens"]].sum()
     return (sums["nats"] / sums["tokens"]).unstack("middle").sort_index(axis=1)
