@@ -10,7 +10,7 @@ from ablations.assembling import Assembly, Trial, first_predicted
 from ablations.design import cells, factors_of, reference_name
 from ablations.resolving import Resolver, SecondsPerToken, check_run
 from ablations.selecting import selected
-from ablations.stored import Repeats, StoredStudy
+from ablations.stored import StoredStudy
 from ablations.study import Study
 from ablations.tuning import Outcome, check_untouched, grid
 from deepsight.config import RunConfig, run_config
@@ -119,6 +119,7 @@ def _planned(study: Study, command: str, outcomes: Callable[[str], Outcome], sec
         assembly.add(cell, run, tried[cell.name])
     if study.control:
         assembly.add_control(reference)
+    _check_published(study, [arm.name for arm in assembly.arms])
     stored = StoredStudy(
         name=study.name,
         title=study.title or study.name,
@@ -131,7 +132,7 @@ def _planned(study: Study, command: str, outcomes: Callable[[str], Outcome], sec
         skipped=skipped,
         base=base.complete(),
         command=command,
-        published=_repeats(study, [arm.name for arm in assembly.arms]),
+        published=study.published,
     )
     order = {seed: position for position, seed in enumerate(study.seeds)}
     compared = sorted(assembly.compared.values(), key=lambda trial: order[trial.config.seed])
@@ -140,13 +141,11 @@ def _planned(study: Study, command: str, outcomes: Callable[[str], Outcome], sec
     )
 
 
-def _repeats(study: Study, arms: list[str]) -> Repeats | None:
-    if study.published is None:
-        return None
-    unknown = next((name for name in study.published.runs if name not in arms), None)
-    if unknown is not None:
-        raise UserError(f"there is no arm {unknown!r}{suggestion(unknown, arms)}", ("published", "runs"))
-    return Repeats(table=study.published.table, runs=study.published.runs)
+def _check_published(study: Study, arms: list[str]) -> None:
+    """Refuse published numbers of an arm that the study does not have; those of factors are known only now."""
+    for name in study.published.runs if study.published else {}:
+        if name not in arms:
+            raise UserError(f"there is no arm {name!r}{suggestion(name, arms)}", ("published", "runs"))
 
 
 def _base(study: Study) -> tuple[Data, RunConfig]:

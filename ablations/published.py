@@ -7,7 +7,10 @@ import functools
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import Field, model_validator
+
 from deepsight.errors import UserError, suggestion
+from deepsight.validation import Strict
 
 FILE = Path(__file__).with_name("published.csv")
 DATASET, STEPS, TOKENIZER = "wikimedia/wikipedia", 9000, "gpt2"
@@ -82,6 +85,32 @@ def published_run(table: str, run: str) -> PublishedRun:
     if name not in known:
         raise UserError(f"the published table {other or table!r} has no run {name!r}{suggestion(name, known)}")
     return known[name]
+
+
+class Published(Strict):
+    """Which published numbers a study repeats.
+
+    Attributes:
+        table: one of `published_tables`.
+        runs: name of an arm → the run that it repeats, by its name in that table, or as `TABLE/RUN` in another.
+
+    """
+
+    table: str
+    runs: dict[str, str] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _are_there(self) -> Published:
+        try:
+            published_table(self.table)
+        except UserError as error:
+            raise error.within("table") from None
+        for arm, run in self.runs.items():
+            try:
+                published_run(self.table, run)
+            except UserError as error:
+                raise error.within("runs", arm) from None
+        return self
 
 
 def _run(row: dict[str, str]) -> PublishedRun:

@@ -10,12 +10,13 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from ablations.published import Published
 from deepsight.errors import DamagedError, UserError
 from deepsight.files import read_json, write_text
 
 PLAN_FILE = "plan.json"
 STUDY_FILE = "study.yaml"
-"""The study as it was written, kept beside its plan."""
+"""The study as it is run, kept beside its plan."""
 
 
 class Candidate(BaseModel):
@@ -75,14 +76,6 @@ class SkippedCell(BaseModel):
     reason: str
 
 
-class Repeats(BaseModel):
-    """Which published numbers a study repeats: a table, and arm → its run (`ablations.published`)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    table: str
-    runs: dict[str, str]
-
-
 class StoredStudy(BaseModel):
     """A study as it was planned.
 
@@ -110,7 +103,7 @@ class StoredStudy(BaseModel):
     skipped: list[SkippedCell] = []
     base: dict[str, Any]
     command: str
-    published: Repeats | None = None
+    published: Published | None = None
 
     def arm(self, name: str) -> StoredArm:
         """Return the arm of that name."""

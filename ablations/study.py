@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from ablations.published import published_run, published_table
+from ablations.published import Published
 from deepsight.errors import UserError, suggestion
 from deepsight.limits import Seed
 from deepsight.validation import Strict
@@ -89,32 +89,6 @@ class Scale(Strict):
     base: dict[str, Any] = {}
     arms: dict[str, dict[str, Any]] = {}
     factors: dict[str, Values] = {}
-
-
-class Published(Strict):
-    """Which published numbers a study repeats.
-
-    Attributes:
-        table: one of `ablations.published.published_tables`.
-        runs: name of an arm → the run that it repeats, by its name in that table, or as `TABLE/RUN` in another.
-
-    """
-
-    table: str
-    runs: dict[str, str] = Field(min_length=1)
-
-    @model_validator(mode="after")
-    def _are_there(self) -> Published:
-        try:
-            published_table(self.table)
-        except UserError as error:
-            raise error.within("table") from None
-        for arm, run in self.runs.items():
-            try:
-                published_run(self.table, run)
-            except UserError as error:
-                raise error.within("runs", arm) from None
-        return self
 
 
 class Study(Designed):

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from ablations.published import published_run
-from ablations.stored import Repeats, StoredStudy
+from ablations.published import Published, published_run
+from ablations.stored import StoredStudy
 from reports.comparisons import compare
 from reports.published_table import differences_to_published, published_comparison
 from reports.table import Table
@@ -41,7 +41,7 @@ def repeated(ours: dict[str, Any], other: dict[str, Any]) -> tuple[StoredStudy, 
     arms = [
         arm.model_copy(update={"config": written}) for arm, written in zip(study.arms, (ours, other, {}), strict=True)
     ]
-    study = study.model_copy(update={"arms": arms, "published": Repeats(table="deepsight_vs_baseline", runs=RUNS)})
+    study = study.model_copy(update={"arms": arms, "published": Published(table="deepsight_vs_baseline", runs=RUNS)})
     losses = {"DeepSight": [3.35, 3.36, 3.37, 3.35, 3.36], "baseline": [3.40, 3.40, 3.42, 3.39, 3.41]}
     trials = synthetic.trials_of(study, losses)
     table = published_comparison(study, trials, compare(study, trials))
