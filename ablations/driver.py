@@ -95,7 +95,7 @@ class Driver:
             UserError: the folder holds something else or cannot be written, or a corpus cannot be read.
 
         """
-        self.corpora = prepare_study(plan, self.job.study, self.job.folder, self.job.plugins)
+        self.corpora = prepare_study(plan, self.job.study, self.job.folder, self.job.plugins, self.job.preset)
         if self.measurements.known:
             write_json(self.job.folder / MEASURED_FILE, self.measurements.as_data())
         return take_over(self.job.folder, (trial.id for trial in plan.trials))

@@ -10,6 +10,7 @@ from ablations.attempts import Ending, read_history, record_retry, result_of
 from ablations.places import Need, Places
 from ablations.plan import Plan, Trial
 from ablations.stored import PLAN_FILE, STUDY_FILE, StoredStudy, read_plan, trial_folder, write_plan
+from ablations.study_files import kept_text
 from ablations.supervisor import Supervisor
 from ablations.trial_queue import Rules, Watcher
 from deepsight.config import RunConfig
@@ -62,14 +63,17 @@ def check_folder(plan: Plan, folder: Path) -> None:
         raise UserError(f"{folder}: this is not empty and holds no study; choose another --out")
 
 
-def prepare_study(plan: Plan, file: Path, folder: Path, plugins: Iterable[Path] = ()) -> dict[str, PackedCorpus]:
+def prepare_study(
+    plan: Plan, file: Path, folder: Path, plugins: Iterable[Path] = (), preset: str | None = None
+) -> dict[str, PackedCorpus]:
     """Write what describes a study into its folder, and tokenise its corpora so that no trial has to.
 
     Args:
         plan: of the study.
-        file: the study's, kept beside the trials.
+        file: the study's; what it means is kept beside the trials.
         folder: where everything is written.
         plugins: files that the trials load; kept too.
+        preset: that the study's base stands on instead of its own.
 
     Returns:
         `data_key` → the corpora of the trials.
@@ -85,7 +89,7 @@ def prepare_study(plan: Plan, file: Path, folder: Path, plugins: Iterable[Path] 
         for place in (folder, *(path for path in (folder / "report").rglob("*") if path.is_dir())):
             remove_leftovers(place)
         if file.resolve() != (folder / STUDY_FILE).resolve():
-            write_text(folder / STUDY_FILE, file.read_text(encoding="utf-8"))
+            write_text(folder / STUDY_FILE, kept_text(file, preset))
         for plugin in plugins:
             kept = folder / PLUGIN_FOLDER / plugin.name
             if plugin.resolve() != kept.resolve():

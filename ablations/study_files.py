@@ -12,7 +12,7 @@ from ablations.written import check_name, checked
 from deepsight.errors import UserError, suggestion
 from deepsight.merging import with_dotted_keys
 from deepsight.validation import validated
-from deepsight.yaml_files import read_yaml
+from deepsight.yaml_files import dump_yaml, read_yaml
 
 BUILT_IN = Path(__file__).with_name("studies")
 
@@ -72,6 +72,20 @@ def read_study(file: Path, preset: str | None = None) -> Study:
         return study if preset is None else scaled(study, preset)
     except UserError as error:
         raise UserError(f"{file}: {error}") from None
+
+
+def kept_text(file: Path, preset: str | None = None) -> str:
+    """Return what is kept of a study beside its trials: its file, or what the file means at another preset.
+
+    Either says all that the study is: it is read again without naming the preset.
+
+    Raises:
+        UserError: as `read_study`.
+
+    """
+    if preset is None:
+        return file.read_text(encoding="utf-8")
+    return dump_yaml(read_study(file, preset).model_dump(mode="json", exclude_defaults=True))
 
 
 def _prepared(design: Mapping[str, Any], *place: str) -> dict[str, Any]:

@@ -80,6 +80,10 @@ def test_a_study_runs_on_another_preset_in_a_folder_called_after_both(
     study = read_plan(Path("runs/small-tiny"))
     assert (study.name, study.base["model"]["width"]) == ("small-tiny", 16)
     assert study.command == "deepsight ablate study.yaml --preset tiny --out runs/small-tiny"
+    # As the words after --export have it: what the folder holds is enough to go on.
+    again = command_line("ablate", "runs/small-tiny/study.yaml", "--out", "runs/small-tiny", "--dry-run")
+    assert again.returncode == 0, again.stderr
+    assert "2 of them done" in again.stdout
 
 
 def test_status_is_read_from_the_files(ran: Path, command_line: Command) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ablations.study import Study
-from ablations.study_files import read_study
+from ablations.study_files import built_in_names, kept_text, read_study, study_file
 from deepsight.errors import UserError
 from tests.ablations.studies import write_study
 
@@ -49,6 +49,19 @@ def test_a_preset_of_which_nothing_more_is_said_replaces_that_of_the_base(tmp_pa
     study, own = read(tmp_path, "small"), read(tmp_path, None)
     assert study.base == {**own.base, "preset": "small"}
     assert (study.arms, study.factors) == (own.arms, own.factors)
+
+
+@pytest.mark.parametrize("name", [name for name in built_in_names() if read_study(study_file(name)).scales])
+def test_what_is_kept_of_a_scaled_study_is_all_of_it(name: str, tmp_path: Path) -> None:
+    file = study_file(name)
+    kept = tmp_path / "study.yaml"
+    for preset in ("small", "tiny"):
+        kept.write_text(kept_text(file, preset), encoding="utf-8")
+        assert read_study(kept) == read_study(file, preset)
+        # A worker on a cluster reads the kept file, and is still told the preset.
+        assert read_study(kept, preset) == read_study(kept)
+        assert kept_text(kept, preset) == kept.read_text(encoding="utf-8")
+    assert kept_text(file) == file.read_text(encoding="utf-8")
 
 
 def test_its_own_preset_changes_nothing(tmp_path: Path) -> None:
