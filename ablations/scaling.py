@@ -17,14 +17,16 @@ def scaled(study: Study, preset: str) -> Study:
     for which presets it is written (`scales`), what it says of this one is laid over base, arms and factors.
 
     Raises:
-        UserError: there is no such preset, or the study is not written for it.
+        UserError: there is no such preset, the study stands on none, or is not written for this one.
 
     """
     preset_data(preset)
-    if preset == study.base.get("preset"):
+    if "preset" not in study.base:
+        raise UserError(f"this study stands on no preset that {preset!r} could replace", ("base",))
+    if preset == study.base["preset"]:
         return study
     if study.scales and preset not in study.scales:
-        known = [name for name in (study.base.get("preset"), *study.scales) if name]
+        known = [study.base["preset"], *study.scales]
         raise UserError(f"this study is not written for the preset {preset!r}{suggestion(preset, known)}")
     scale = study.scales.get(preset, Scale())
     base = merged({key: value for key, value in study.base.items() if key != "preset"}, scale.base)

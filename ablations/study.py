@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from ablations.published import Published
 from deepsight.errors import UserError, suggestion
 from deepsight.limits import Seed
+from deepsight.presets import preset_names
 from deepsight.validation import Strict
 
 MOST_SEEDS = 1_000
@@ -143,6 +144,8 @@ class Study(Designed):
     @model_validator(mode="after")
     def _scales_what_it_has(self) -> Study:
         for preset, scale in self.scales.items():
+            if preset not in preset_names():
+                raise UserError(f"unknown preset {preset!r}{suggestion(preset, preset_names())}", ("scales",))
             for part, known, what in (("arms", self.arms, "arm"), ("factors", self.factors, "factor")):
                 unknown = next((name for name in getattr(scale, part) if name not in known), None)
                 if unknown is not None:
