@@ -81,7 +81,7 @@ def test_a_study_that_names_no_scales_runs_on_any_preset(tmp_path: Path) -> None
          "did you mean 'narrow'"),
         (None, {"scales": {"tiny": {"factors": {"objective.m": [1]}}}}, "the study has no factor 'objective.m'"),
         (None, {"scales": {"tiny": {"arm": {}}}}, "scales.tiny: unknown key 'arm'"),
-        ("tiny", {"base": {"training": {"steps": 1}}}, "base: this study stands on no preset that 'tiny' could replace"),
+        ("tiny", {"base": {"seed": 1}}, "base: this study stands on no preset that 'tiny' could replace"),
         (None, {"scales": {"smal": {}}}, "scales: unknown preset 'smal'; did you mean 'small'"),
         (None, {"scales": {"tiny": 3}}, "scales.tiny"),
         (None, {"scales": 3}, "scales"),
