@@ -246,7 +246,8 @@ def shape_of(config: RunConfig) -> str:
     runtime = {key: data["runtime"][key] for key in ("threads", "micro_batch_size", "attention")}
     batch = [data["training"]["batch_size"], data["training"]["precision"]]
     device = chosen_device(config.runtime.device).type
-    return digest_of_json([data["model"], data["objective"], data["data"]["tokenizer"], batch, runtime, device])
+    tokens = data["data"].get("tokenizer", data["data"].get("task"))
+    return digest_of_json([data["model"], data["objective"], tokens, batch, runtime, device])
 
 
 def seconds_of_trial(config: RunConfig, one: Measured) -> float:

@@ -7,7 +7,7 @@ from typing import Any
 
 from deepsight.config import RunConfig
 from deepsight.data.of_run import fingerprint_of
-from deepsight.plug_ins import REGISTRIES, architectures, corpora, loaded_plugins, objectives
+from deepsight.plug_ins import REGISTRIES, architectures, corpora, loaded_plugins, objectives, tasks
 from deepsight.registry import Registry
 
 
@@ -27,7 +27,7 @@ class Identities:
         return config.identity(self._fingerprint(config), _plugins_used(config))
 
     def _fingerprint(self, config: RunConfig) -> str:
-        key = repr(config.data.corpus_spec())
+        key = repr(config.data.task_spec() or config.data.corpus_spec())
         if key not in self._fingerprints:
             self._fingerprints[key] = fingerprint_of(config.data)
         return self._fingerprints[key]
@@ -43,7 +43,10 @@ def _plugins_used(config: RunConfig) -> dict[str, str]:
             used[f"{registry.kind} {name}"] = digest
 
     look(architectures, config.model.architecture_name)
-    look(corpora, config.data.corpus_spec()["name"])
+    if (task := config.data.task_spec()) is not None:
+        look(tasks, task["name"])
+    else:
+        look(corpora, config.data.corpus_spec()["name"])
     for spec in config.objective:
         look(objectives, spec["name"])
         for part in spec.values():

@@ -165,7 +165,9 @@ def retry(plan: Plan, folder: Path, what: str) -> int:
 
 def pack_corpora(configs: list[RunConfig]) -> dict[str, PackedCorpus]:
     """Tokenise every distinct corpus of the runs once, so that no trial has to; return `data_key` → corpus."""
-    return {key: pack_for(data) for key, data in {data_key(config): config.data for config in configs}.items()}
+    distinct = {data_key(config): config.data for config in configs}
+    packed = {key: pack_for(data) for key, data in distinct.items()}
+    return {key: corpus for key, corpus in packed.items() if corpus is not None}
 
 
 def data_key(config: RunConfig) -> str:

@@ -16,8 +16,7 @@ import torch
 
 from ablations.attempts import Ending, read_history, record_end, record_start, result_of
 from deepsight.config import RunConfig
-from deepsight.data.of_run import pack_for
-from deepsight.data.packed import open_packed
+from deepsight.data.of_run import source_for
 from deepsight.errors import DamagedError, UserError
 from deepsight.plug_ins import load_plugins
 from deepsight.training.folder import RunFolder
@@ -115,16 +114,16 @@ def _with_smaller_parts(run: RunFolder) -> RunConfig:
 
 
 def _trained(run: RunFolder, config: RunConfig, packed: Path | None, stop: threading.Event) -> Ending:
-    corpus = open_packed(packed) if packed is not None and packed.is_dir() else pack_for(config.data, show=False)
+    source = source_for(config.data, packed, show=False)
     alive = _Heart(run.path / HEARTBEAT_FILE).beat
     try:
-        result = run.prepare(config, corpus, alive=alive).run(stop.is_set)
+        result = run.prepare(config, source, alive=alive).run(stop.is_set)
     except DamagedError as error:
         # What an earlier attempt left cannot be gone on from; nothing is lost but its time.
         print(f"{error}; the trial begins anew", file=sys.stderr)
         for name in (CHECKPOINT_FILE, METRICS_FILE):
             (run.path / name).unlink(missing_ok=True)
-        result = run.prepare(config, corpus, alive=alive).run(stop.is_set)
+        result = run.prepare(config, source, alive=alive).run(stop.is_set)
     return Ending.STOPPED if result is None else Ending.DONE
 
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from deepsight.data.tokenizers import end_of_text_of, vocabulary_of
+from deepsight.data.config import DataConfig
 from deepsight.errors import UserError
 from deepsight.files import digest_of_json
 from deepsight.limits import Count, Depth, Length, Seed, Threads, Width
 from deepsight.objective_specs import resolved_objectives
-from deepsight.plug_ins import ArchitectureSpec, CorpusSpec, architectures, corpora
+from deepsight.plug_ins import ArchitectureSpec, architectures
 from deepsight.registry import Spec
 from deepsight.validation import Strict, validated
 
@@ -24,11 +24,6 @@ SCHEMA = 2
 
 USUAL_FEED_FORWARD = 4
 """How many times as wide as the residual stream a feed-forward layer is inside, where a run does not say it."""
-
-
-def _known_tokenizer(name: str) -> str:
-    vocabulary_of(name)
-    return name
 
 
 class ModelConfig(Strict):
@@ -82,28 +77,6 @@ class ModelConfig(Strict):
                     (key,),
                 )
         return self
-
-
-class DataConfig(Strict):
-    """The text: corpus, tokenizer, and the share of documents held out for validation."""
-
-    corpus: CorpusSpec
-    tokenizer: Annotated[str, AfterValidator(_known_tokenizer)]
-    validation_fraction: float = Field(default=0.05, gt=0.0, lt=1.0)
-
-    @property
-    def vocabulary(self) -> int:
-        """Number of token ids, end of text included."""
-        return vocabulary_of(self.tokenizer)
-
-    @property
-    def end_of_text(self) -> int:
-        """The id that ends each document."""
-        return end_of_text_of(self.tokenizer)
-
-    def corpus_spec(self) -> Spec:
-        """Return the corpus in its complete form."""
-        return corpora.resolve(self.corpus)
 
 
 class TrainingConfig(Strict):

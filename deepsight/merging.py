@@ -14,11 +14,17 @@ WHOLE_VALUES = ("attach", "coefficient")
 """Keys whose mapping is one value ({layer: 3}; a schedule): it replaces what was there."""
 
 
+TEXT = frozenset({"corpus", "tokenizer", "validation_fraction"})
+ALTERNATIVES = {"task": TEXT, **{key: frozenset({"task"}) for key in TEXT}}
+"""Keys of `data` → keys that cannot stand beside them."""
+
+
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> Data:
     """Return `base` with `changes` laid over it; neither is altered.
 
     Keys may be dotted (``training.steps``). Mappings merge; anything else replaces. A mapping with a ``name`` is a
     whole component and replaces what was there, while one without changes parameters of the component that is there.
+    In `data`, a task replaces the text, and text a task.
     A list is entered by position (``objective.0.n``); a list of one also stands for its item (``objective.n``).
 
     Raises:
@@ -28,6 +34,7 @@ def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> Data:
     result: Data = copy.deepcopy(dict(base))
     for key, value in changes.items():
         _set(result, str(key).split("."), value, str(key))
+    _keep_one(result, set(with_dotted_keys(changes)))
     return result
 
 
@@ -41,6 +48,18 @@ def with_dotted_keys(data: Mapping[str, Any], prefix: str = "") -> Data:
         else:
             flat[f"{prefix}{key}"] = copy.deepcopy(value)
     return flat
+
+
+def _keep_one(result: Data, changed: set[str]) -> None:
+    """Take out what a changed key replaces: a task the text, and text a task."""
+    data = result.get("data")
+    if not isinstance(data, dict):
+        return
+    written = {key.split(".")[1] for key in changed if key.startswith("data.")}
+    for key, others in ALTERNATIVES.items():
+        if key in written and not written & others:
+            for other in others:
+                data.pop(other, None)
 
 
 def _set(container: Any, path: list[str], value: Any, key: str) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from deepsight.architecture import Architecture
     from deepsight.data.corpora import Corpus
+    from deepsight.data.tasks.task import Task
 
 architectures: Registry[Architecture] = Registry("architecture", "architectures", supplied=("config", "vocabulary"))
 objectives: Registry[nn.Module] = Registry(
@@ -31,6 +32,7 @@ predictors: Registry[nn.Module] = Registry("predictor", "predictors", supplied=(
 normalisers: Registry[nn.Module] = Registry("normaliser", "normalisers", offered=("width",))
 distances: Registry[Callable[..., Tensor]] = Registry("distance", "distances", supplied=("prediction", "target"))
 corpora: Registry[Corpus] = Registry("corpus", "corpora")
+tasks: Registry[Task] = Registry("task", "tasks")
 
 REGISTRIES: tuple[Registry[Any], ...] = (
     objectives,
@@ -42,6 +44,7 @@ REGISTRIES: tuple[Registry[Any], ...] = (
     distances,
     architectures,
     corpora,
+    tasks,
 )
 """Every kind of component, in the order in which people meet them."""
 
@@ -52,6 +55,7 @@ PredictorSpec = Annotated[Spec | str, BeforeValidator(predictors.resolve)]
 NormaliserSpec = Annotated[Spec | str, BeforeValidator(normalisers.resolve)]
 DistanceSpec = Annotated[Spec | str, BeforeValidator(distances.resolve)]
 CorpusSpec = Annotated[Spec | str, BeforeValidator(corpora.resolve)]
+TaskSpec = Annotated[Spec | str, BeforeValidator(tasks.resolve)]
 
 
 def _short(spec: object) -> Spec | str:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from deepsight.config import RunConfig, run_config
-from deepsight.data.packing import PackedCorpus, pack
+from deepsight.data.of_run import source_for
+from deepsight.data.source import Source
 from deepsight.merging import merged
 
 TEXT = "the model reads a token and plans what comes after it while nobody looks at the end of the line"
@@ -43,7 +44,6 @@ def run_of(text: Path, **changes: Any) -> RunConfig:
     return run_config(run_data(text, **changes))
 
 
-def corpus_of(config: RunConfig) -> PackedCorpus:
-    """Return the packed corpus of a run."""
-    data = config.data
-    return pack(data.corpus_spec(), data.tokenizer, data.validation_fraction, workers=1)
+def source_of(config: RunConfig) -> Source:
+    """Return what a run learns from."""
+    return source_for(config.data, show=False)

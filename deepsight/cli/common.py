@@ -58,6 +58,18 @@ def parsed_settings(settings: Sequence[str] | None, option: str = "--set") -> di
     return found
 
 
+def other_measures(row: dict[str, Any]) -> str:
+    """Return what an evaluation measured beside losses: bits per byte of text, or a task's main measure."""
+    if "bits_per_byte" in row:
+        return f" ({row['bits_per_byte']:.4f} bits per byte)"
+    for column, value in row.items():
+        if column.startswith("task:") and column.endswith("/accuracy"):
+            name = column.removeprefix("task:").removesuffix("/accuracy").replace("_", " ")
+            chance = row.get(column.replace("/accuracy", "/chance"))
+            return f" ({name} {value:.1%}" + (f", chance {chance:.1%})" if chance is not None else ")")
+    return ""
+
+
 def quoted_command(*words: str) -> str:
     """Return a command line that a shell reads back as these words."""
     import shlex

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from deepsight.cli.common import PRESETS, Plugins, Settings, load_plugins, parsed_settings
+from deepsight.cli.common import PRESETS, Plugins, Settings, load_plugins, other_measures, parsed_settings
 
 
 def train(
@@ -25,7 +25,7 @@ def train(
     from deepsight.building import check_buildable
     from deepsight.cli.stopping import stop_on_signal
     from deepsight.cli.training_display import TrainingDisplay
-    from deepsight.data.of_run import pack_for
+    from deepsight.data.of_run import source_for
     from deepsight.errors import UserError
     from deepsight.presets import load_run
     from deepsight.training.device import chosen_device
@@ -41,10 +41,10 @@ def train(
     if (result := folder.result()) is not None:
         console.print(f"{folder.path}: this run is finished: {_summary(result)}", soft_wrap=True)
         return
-    corpus = pack_for(config.data)
-    console.print(corpus.describe(), highlight=False, soft_wrap=True)
+    source_of_run = source_for(config.data)
+    console.print(source_of_run.describe(), highlight=False, soft_wrap=True)
     with folder.locked():
-        trainer = folder.prepare(config, corpus)
+        trainer = folder.prepare(config, source_of_run)
         try:
             with TrainingDisplay(config, console) as display, stop_on_signal() as stop:
                 trainer.on_row = display.show
@@ -61,7 +61,6 @@ def train(
 
 def _summary(result: dict[str, Any]) -> str:
     return (
-        f"validation loss {result['validation_loss']:.4f} nats per token "
-        f"({result['bits_per_byte']:.4f} bits per byte), training loss {result['train_loss']:.4f}, "
-        f"{result['tokens']:,} tokens in {result['seconds']:.1f} s"
+        f"validation loss {result['validation_loss']:.4f} nats per token{other_measures(result)}, "
+        f"training loss {result['train_loss']:.4f}, {result['tokens']:,} tokens in {result['seconds']:.1f} s"
     )

@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from deepsight.cli.common import other_measures
 from deepsight.config import RunConfig
 
 
@@ -47,8 +48,8 @@ class TrainingDisplay:
         self._bar.update(self._task, completed=row["step"])
         trained = f", training loss {row['train_loss']:.4f}" if row["train_loss"] is not None else ""
         self.console.print(
-            f"step {row['step']:>6}: validation loss {row['validation_loss']:.4f}{trained}, "
-            f"{row['bits_per_byte']:.4f} bits per byte{', ' if self._speed else ''}{self._speed}",
+            f"step {row['step']:>6}: validation loss {row['validation_loss']:.4f}{other_measures(row)}{trained}"
+            f"{', ' if self._speed else ''}{self._speed}",
             highlight=False,
             soft_wrap=True,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -13,6 +14,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from deepsight.data.packed import Tokens
+from deepsight.data.player import Player
 from deepsight.errors import UserError
 from deepsight.random_streams import derive
 from deepsight.trace import IGNORED
@@ -99,8 +101,23 @@ class ValidationWindows:
 
     """
 
-    def __init__(self, tokens: Tokens, *, context: int, count: int | None = None, later: int = 0) -> None:
+    def __init__(
+        self,
+        tokens: Tokens,
+        *,
+        context: int,
+        count: int | None = None,
+        later: int = 0,
+        end_of_text: int | None = None,
+    ) -> None:
         """Choose `count` windows; all there are where it is None or greater.
+
+        Args:
+            tokens: of the split.
+            context: tokens in a window.
+            count: of windows.
+            later: tokens given beside each window.
+            end_of_text: the id that ends each document; without one the split is a single document.
 
         Raises:
             UserError: the split has fewer than context + 1 tokens.
@@ -110,6 +127,7 @@ class ValidationWindows:
         count = available if count is None else min(count, available)
         self.context = context
         self.later = later
+        self._end_of_text = end_of_text
         self.starts: npt.NDArray[np.int64] = np.arange(count, dtype=np.int64) * available // count * context
         self._tokens = tokens
 
@@ -120,6 +138,30 @@ class ValidationWindows:
         """Yield batches of at most `batch_size` windows at a time; each batch is spread over the split."""
         for starts in self.starts_of_batches(batch_size):
             yield _batch(self._tokens, starts.tolist(), self.context, self.later)
+
+    @property
+    def documents(self) -> int:
+        """How many documents the split has, the one after its last end of text included."""
+        return len(self._ends) + 1
+
+    def documents_of(self, batch: int, batch_size: int) -> npt.NDArray[np.int64]:
+        """Return the document of each target of a batch, counted from 0, (batch, context).
+
+        A document is the text up to its end-of-text token, and that.
+        """
+        starts = self.starts_of_batches(batch_size)[batch]
+        targets = starts[:, None] + np.arange(1, self.context + 1)
+        return np.searchsorted(self._ends, targets, side="left").astype(np.int64)
+
+    def measures(self, player: Player) -> dict[str, float]:
+        """Return nothing: of running text losses are all that is measured."""
+        return {}
+
+    @functools.cached_property
+    def _ends(self) -> npt.NDArray[np.int64]:
+        if self._end_of_text is None:
+            return np.empty(0, dtype=np.int64)
+        return np.flatnonzero(np.asarray(self._tokens) == self._end_of_text)
 
     def starts_of_batches(self, batch_size: int) -> list[npt.NDArray[np.int64]]:
         """Return where in the split the windows of each batch begin, (windows,)."""

@@ -98,12 +98,10 @@ def load_tokenizer(path: Path) -> Tokenizer:
         UserError: the file is missing or is none of ours.
 
     """
-    from deepsight.data import byte_pairs
-
     try:
         record = read_json(path)
         name, digest = record["name"], record["digest"]
-        loaded = byte_pairs.restore(record) if is_trained(name) else fixed_tokenizer(name)
+        loaded = _restored(name, record)
     except UserError:
         raise
     except (OSError, KeyError, TypeError, ValueError) as error:
@@ -111,6 +109,15 @@ def load_tokenizer(path: Path) -> Tokenizer:
     if loaded.digest != digest:
         raise UserError(f"{path}: the saved tokenizer is damaged: its digest is not the one that it was saved with")
     return loaded
+
+
+def _restored(name: str, record: dict[str, Any]) -> Tokenizer:
+    from deepsight.data import byte_pairs
+    from deepsight.data.tasks import words
+
+    if name == words.NAME:
+        return words.restore(record)
+    return byte_pairs.restore(record) if is_trained(name) else fixed_tokenizer(name)
 
 
 class Tokenizer(ABC):
@@ -163,7 +170,7 @@ class Tokenizer(ABC):
 
     def save(self, path: Path) -> None:
         """Write the tokenizer as JSON, for `load_tokenizer`."""
-        content = self._content() if is_trained(self.name) else {}
+        content = {} if self.name in _FIXED else self._content()
         write_json(path, {"name": self.name, "digest": self.digest, **content})
 
 

@@ -11,8 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from deepsight.data.batches import ValidationWindows
-from deepsight.data.packed import Tokens
+from deepsight.data.source import Windows
 from deepsight.loss import token_losses
 from deepsight.trace import IGNORED, Trace
 
@@ -26,21 +25,18 @@ AHEAD = re.compile(r"ahead_(\d+)(_tokens)?")
 class Breakdown:
     """Takes in the losses of one pass over the validation windows.
 
-    A document is the text up to its end-of-text token, and that; only the part of it that lies in the windows counts.
+    Only the part of a document that lies in the windows counts.
 
     Args:
         windows: that the pass goes over.
         batch_size: in which it does.
-        tokens: the validation split.
-        end_of_text: the id that ends each document.
 
     """
 
-    def __init__(self, windows: ValidationWindows, batch_size: int, tokens: Tokens, end_of_text: int) -> None:
+    def __init__(self, windows: Windows, batch_size: int) -> None:
         self.context = windows.context
-        self._starts = windows.starts_of_batches(batch_size)
-        self._ends = np.flatnonzero(np.asarray(tokens) == end_of_text)
-        documents = len(self._ends) + 1
+        self._windows_read, self._batch_size = windows, batch_size
+        documents = windows.documents
         self._positions: tuple[Sums, Counts] = np.zeros(self.context), np.zeros(self.context, np.int64)
         self._documents: tuple[Sums, Counts] = np.zeros(documents), np.zeros(documents, np.int64)
         self._ahead: dict[str, dict[int, float]] = {}
@@ -59,9 +55,7 @@ class Breakdown:
         counted = (trace.targets != IGNORED).cpu().numpy()
         first = self.context - trace.targets.shape[1]
         positions = np.broadcast_to(np.arange(first, self.context), nats.shape)
-        # The target at a position is the token after it.
-        targets = self._starts[batch][:, None] + positions + 1
-        documents = np.searchsorted(self._ends, targets, side="left")
+        documents = self._windows_read.documents_of(batch, self._batch_size)[:, first:]
         for places, (sums, counts) in ((positions, self._positions), (documents, self._documents)):
             np.add.at(sums, places[counted], nats[counted])
             np.add.at(counts, places[counted], 1)

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from deepsight.architecture import Architecture
-from deepsight.data.batches import ValidationWindows
+from deepsight.data.source import Windows
 from deepsight.evaluation.breakdown import Breakdown
 from deepsight.loss import next_token_loss
 from deepsight.objectives_of_run import Objectives
@@ -23,7 +23,7 @@ from deepsight.trace import IGNORED, Trace
 def evaluate(
     model: Architecture,
     objectives: Objectives,
-    windows: ValidationWindows,
+    windows: Windows,
     *,
     batch_size: int,
     token_bytes: Float[Tensor, " vocabulary"],
@@ -36,15 +36,16 @@ def evaluate(
     """Measure a model without dropout and without auxiliary terms.
 
     Args:
-        windows: fixed, non-overlapping, evenly spread over the validation split.
+        windows: fixed sequences that are not trained on.
         token_bytes: UTF-8 bytes of each token, 0 for end of text.
         first_position: the next-token loss of positions before it does not count.
         alive: called at every batch.
         breakdown: takes the losses in, token by token.
 
     Returns:
-        `validation_loss` (nats per token), `bits_per_byte`, each objective's ``label/loss`` over all windows, and its
-        diagnostics (``label/metric``) on the first batch of windows, which is spread over the whole split too.
+        `validation_loss` (nats per token), `bits_per_byte` where tokens stand for text, each objective's ``label/loss``
+        over all windows, and its diagnostics (``label/metric``) on the first batch of windows, which is spread over the
+        whole split too.
 
     """
     modules: tuple[nn.Module, ...] = (model, objectives)
@@ -77,7 +78,7 @@ def evaluate(
     nats = sums.pop("next_token")
     return {
         "validation_loss": nats / counted,
-        "bits_per_byte": nats / text_bytes / math.log(2),
+        **({"bits_per_byte": nats / text_bytes / math.log(2)} if text_bytes else {}),
         **{name: value / rows for name, value in sums.items()},
         **{name: float(value) for name, value in diagnostics.items()},
     }

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from deepsight.config import RunConfig
-from deepsight.data.packing import PackedCorpus
+from deepsight.data.source import Source
 from deepsight.errors import UserError
 from deepsight.files import read_json, remove_leftovers, write_json, write_text
 from deepsight.merging import with_dotted_keys
@@ -72,15 +72,15 @@ class RunFolder:
     def prepare(
         self,
         config: RunConfig,
-        corpus: PackedCorpus,
+        source: Source,
         on_row: Callable[[Row], None] = lambda _: None,
         alive: Callable[[], None] = lambda: None,
     ) -> Trainer:
         """Write what describes the run and return its trainer, which tells of every row and, at every step, of life."""
         remove_leftovers(self.path)
-        trainer = Trainer(config, corpus, self.path, on_row, alive)
+        trainer = Trainer(config, source, self.path, on_row, alive)
         write_text(self.path / CONFIG_FILE, dump_yaml(config.complete()))
-        corpus.tokenizer().save(self.path / TOKENIZER_FILE)
+        source.tokenizer().save(self.path / TOKENIZER_FILE)
         write_json(self.path / PROVENANCE_FILE, provenance(trainer.device))
         return trainer
 

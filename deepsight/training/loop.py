@@ -15,11 +15,11 @@ from torch import Tensor
 from deepsight.attention import use_backend
 from deepsight.building import build_model, build_objectives, weight_digests
 from deepsight.config import RunConfig
-from deepsight.data.batches import BatchDigest, Batches, ValidationWindows
-from deepsight.data.counts import token_counts
-from deepsight.data.packing import PackedCorpus
+from deepsight.data.batches import BatchDigest
+from deepsight.data.source import Source
 from deepsight.evaluation.breakdown import Breakdown
 from deepsight.evaluation.losses import evaluate
+from deepsight.evaluation.player import NetworkPlayer
 from deepsight.files import digest_of_json, write_json
 from deepsight.objective import Preparation
 from deepsight.training.checkpoint import read_checkpoint, restore_optimizer, save_checkpoint
@@ -76,7 +76,7 @@ class Trainer:
 
     Args:
         config: of the run.
-        corpus: its tokens.
+        source: what it learns from.
         folder: the run's own; a checkpoint in it is resumed.
         on_row: told of every row that is recorded.
         alive: called at every step and every batch of an evaluation.
@@ -86,25 +86,23 @@ class Trainer:
     def __init__(
         self,
         config: RunConfig,
-        corpus: PackedCorpus,
+        source: Source,
         folder: Path,
         on_row: Callable[[Row], None] = lambda _: None,
         alive: Callable[[], None] = lambda: None,
     ) -> None:
-        self.config, self.corpus, self.folder = config, corpus, Path(folder)
+        self.config, self.source, self.folder = config, source, Path(folder)
         self.on_row, self.alive = on_row, alive
         self.device = prepare(config)
         self.autocast = autocast(config, self.device)
         self.model = build_model(config).to(self.device)
         self.objectives = build_objectives(config, self.model.shape).to(self.device)
-        self.objectives.prepare(Preparation(self.model, lambda: token_counts(corpus).to(self.device), config.seed))
+        self.objectives.prepare(Preparation(self.model, lambda: source.token_counts().to(self.device), config.seed))
         self.optimizer = build_optimizer([self.model, self.objectives], config.training)
         context, size, later = config.model.context, config.training.batch_size, self.objectives.lookahead
-        self.batches = Batches(corpus.train, context=context, batch_size=size, seed=config.seed, later=later)
-        self.windows = ValidationWindows(
-            corpus.validation, context=context, count=config.evaluation.windows, later=later
-        )
-        self.token_bytes = torch.as_tensor(corpus.token_bytes, dtype=torch.float32, device=self.device)
+        self.batches = source.batches(context=context, batch_size=size, seed=config.seed, later=later)
+        self.windows = source.windows(context=context, count=config.evaluation.windows, later=later)
+        self.token_bytes = torch.as_tensor(source.token_bytes(), dtype=torch.float32, device=self.device)
         self.progress = Progress()
         # Losses of steps since the last look; read in one go, since each reading waits for the device.
         self._unread: list[dict[str, Tensor]] = []
@@ -209,7 +207,7 @@ class Trainer:
         batch_size = self.config.runtime.micro_batch_size or self.config.training.batch_size
         breakdown = None
         if progress.step == self.config.training.steps:
-            breakdown = Breakdown(self.windows, batch_size, self.corpus.validation, self.corpus.end_of_text)
+            breakdown = Breakdown(self.windows, batch_size)
         found = evaluate(
             self.model,
             self.objectives,
@@ -225,6 +223,7 @@ class Trainer:
         bad = [name for name, value in found.items() if not math.isfinite(value)]
         if bad:
             raise DivergedError(f"{self._named(bad[0])} was not finite at step {progress.step}")
+        found |= self.windows.measures(NetworkPlayer(self.model, batch_size, self.autocast, self.alive))
         # What the training step before this evaluation said of the gradient.
         found |= self._shares
         train_loss = progress.loss_sum / progress.loss_count if progress.loss_count else None
@@ -283,7 +282,7 @@ class Trainer:
             "peak_memory": peak_memory(self.device),
             "initial_digest": digest_of_json(initial.read_text(encoding="utf-8")),
             "batch_digest": progress.batches,
-            "data_digest": self.corpus.digest,
+            "data_digest": self.source.digest,
         }
         write_json(self.folder / RESULT_FILE, result)
         return result

@@ -23,7 +23,7 @@ from deepsight.training.names import CHECKPOINT_FILE, INITIAL_WEIGHTS_FILE, METR
 from tests.ablations.quick import plan_quickly
 from tests.ablations.studies import planned, study_data, write_study
 from tests.models import EVERY_ARCHITECTURE
-from tests.runs import corpus_of, write_text
+from tests.runs import source_of, write_text
 
 CONTROL = "A/A control"
 CLIP = 0.05
@@ -55,7 +55,7 @@ def controlled(folder: Path, text: Path, **changes: Any) -> Plan:
 def trained(config: RunConfig, folder: Path) -> dict[str, Any]:
     """Run a trial and return everything that another one can be compared with."""
     folder.mkdir(parents=True)
-    trainer = Trainer(config, corpus_of(config), folder)
+    trainer = Trainer(config, source_of(config), folder)
     seen: list[str] = []
 
     def look(_: nn.Module, __: Any, trace: Trace) -> None:

@@ -14,7 +14,6 @@ from ablations.plan import plan_study
 from ablations.study_files import read_study
 from deepsight.config import RunConfig, run_config
 from deepsight.counting import cost_of
-from deepsight.data.batches import ValidationWindows
 from deepsight.errors import UserError
 from deepsight.loss import next_token_loss
 from deepsight.trace import IGNORED, Trace
@@ -22,7 +21,7 @@ from deepsight.training.loop import Trainer
 from reports.tables import configuration_differences
 from tests.ablations.quick import plan_quickly
 from tests.ablations.studies import planned, study_data, write_study
-from tests.runs import corpus_of, run_data, write_text
+from tests.runs import run_data, source_of, write_text
 
 
 @pytest.fixture(autouse=True)
@@ -235,11 +234,11 @@ def test_arms_of_one_study_are_measured_at_the_same_targets(
     for trial in plan.trials:
         arm, config = trial.arm, trial.config
         counted[arm] = []
-        corpus = corpus_of(config)
-        trainer = Trainer(config, corpus, tmp_path / arm)
+        source = source_of(config)
+        trainer = Trainer(config, source, tmp_path / arm)
         found = trainer.run()
         assert found is not None
-        batches = list(ValidationWindows(corpus.validation, context=16, count=8).batches(8))
+        batches = list(source.windows(context=16, count=8).batches(8))
         windows[arm] = batches[0].targets
         nats, text_bytes, tokens = 0.0, 0.0, 0
         for inputs, targets, _ in batches:
@@ -250,7 +249,7 @@ def test_arms_of_one_study_are_measured_at_the_same_targets(
                 for position in range(6, 16):
                     target = int(targets[row, position])
                     nats -= float(logits[row, position - skipped].log_softmax(-1)[target])
-                    text_bytes += float(corpus.token_bytes[target])
+                    text_bytes += float(source.token_bytes()[target])
                     tokens += 1
         assert tokens == 80
         assert found["validation_loss"] == pytest.approx(nats / tokens, rel=1e-5)

@@ -30,7 +30,7 @@ from deepsight.plug_ins import architectures
 from deepsight.presets import preset
 from deepsight.training.loop import Trainer
 from tests.models import lively, random_tokens, small_model
-from tests.runs import corpus_of, run_data, run_of, write_text
+from tests.runs import run_data, run_of, source_of, write_text
 
 EXACT = {"atol": 1e-10, "rtol": 1e-10}
 ROTARY_ARCHITECTURES: list[str | dict[str, Any]] = [
@@ -240,7 +240,7 @@ def test_a_run_trains_is_loaded_and_generates(architecture: str, tmp_path: Path)
     text = write_text(tmp_path / "text", documents=4)
     changes = {"model__architecture": architecture, "model__positions": "rotary", "training__steps": 2}
     config = run_of(text, objective={"name": "future_context", "n": 3, "window": "extend"}, **changes)
-    result = Trainer(config, corpus_of(config), tmp_path / "run").run()
+    result = Trainer(config, source_of(config), tmp_path / "run").run()
     assert result is not None
     assert math.isfinite(result["validation_loss"])
     trained = load_trained(tmp_path / "run")

@@ -27,7 +27,7 @@ from deepsight.training.checkpoint import read_checkpoint, write_tensors
 from deepsight.training.loop import Trainer
 from deepsight.training.names import CHECKPOINT_FILE
 from tests.models import EVERY_ARCHITECTURE, lively, random_tokens, small_model
-from tests.runs import corpus_of, run_of, write_text
+from tests.runs import run_of, source_of, write_text
 
 HEADS: list[dict[str, Any]] = [
     {"name": "multi_token", "n": 1},
@@ -223,7 +223,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     spec = ["token_order", {"name": "multi_token", "n": 3}]
     changes = {"training__steps": 60, "evaluation__every": 60, "model__context": 32, "training__learning_rate": 3e-3}
     config = run_of(write_text(folder / "text"), objective=spec, **changes)
-    Trainer(config, corpus_of(config), folder / "run").run()
+    Trainer(config, source_of(config), folder / "run").run()
     return folder / "run"
 
 

@@ -15,7 +15,7 @@ from deepsight.training.checkpoint import read_checkpoint
 from deepsight.training.folder import RunFolder
 from deepsight.training.names import CHECKPOINT_FILE
 from objectives.inert import Inert
-from tests.runs import corpus_of, run_of, write_text
+from tests.runs import run_of, source_of, write_text
 
 SHAPE = Shape(vocabulary=31, width=16, context=16, heads=2)
 
@@ -65,7 +65,7 @@ def test_a_stopped_run_with_it_goes_on_as_if_nothing_had_been(tmp_path: Path) ->
     weights = []
     for name, stops in (("whole", [None]), ("stopped", [2, None])):
         for stop in stops:
-            trainer = RunFolder(tmp_path / name).prepare(config, corpus_of(config))
+            trainer = RunFolder(tmp_path / name).prepare(config, source_of(config))
             trainer.run(lambda trainer=trainer, stop=stop: trainer.progress.step == stop)  # type: ignore[misc]
         weights.append(read_checkpoint(tmp_path / name / CHECKPOINT_FILE).tensors)
     assert weights[0].keys() == weights[1].keys()

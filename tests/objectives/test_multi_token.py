@@ -24,7 +24,7 @@ from deepsight.training.step import accumulate_gradients
 from objectives.multi_token import MultiToken
 from tests.memory import peak_bytes
 from tests.models import ARCHITECTURES, random_tokens, small_model
-from tests.runs import corpus_of, run_of, write_text
+from tests.runs import run_of, source_of, write_text
 from tests.windows import following, random_states, random_text, window_of
 
 
@@ -190,7 +190,7 @@ def test_a_run_goes_through_the_curriculum_and_evaluates_every_head(tmp_path: Pa
     spec = {"name": "multi_token", "n": 3, "head": "linear", "curriculum": "forward"}
     config = run_of(write_text(tmp_path / "text"), objective=spec, training__steps=6, runtime__log_every=1)
     rows: list[dict[str, Any]] = []
-    Trainer(config, corpus_of(config), tmp_path / "run", rows.append).run()
+    Trainer(config, source_of(config), tmp_path / "run", rows.append).run()
     trained = [[key for key in row if key.startswith("multi_token/ahead")] for row in rows if row["kind"] == "train"]
     first, second = "multi_token/ahead_2", "multi_token/ahead_3"
     assert trained == [[], [], [first], [first], [first, second], [first, second]]

@@ -23,14 +23,14 @@ from deepsight.training.folder import RunFolder
 from deepsight.training.names import BREAKDOWN_FILE
 from tests.deepsight.evaluation.test_losses import BYTES, future_context
 from tests.models import lively, small_model
-from tests.runs import corpus_of, run_of, write_text
+from tests.runs import run_of, source_of, write_text
 
 END = 7
 
 
-def evaluated(model: Any, built: Any, windows: ValidationWindows, tokens: Any, **options: Any) -> tuple[Any, Any]:
+def evaluated(model: Any, built: Any, windows: ValidationWindows, **options: Any) -> tuple[Any, Any]:
     batch_size = options.pop("batch_size", 3)
-    breakdown = Breakdown(windows, batch_size, tokens, END)
+    breakdown = Breakdown(windows, batch_size)
     found = evaluate(
         model, built, windows, batch_size=batch_size, token_bytes=BYTES, device=torch.device("cpu"),
         autocast=contextlib.nullcontext(), breakdown=breakdown, **options,
@@ -49,11 +49,9 @@ def evaluated(model: Any, built: Any, windows: ValidationWindows, tokens: Any, *
 def test_it_equals_the_loop(length: int, count: int | None, batch_size: int, first: int, seed: int) -> None:
     tokens = np.random.default_rng(seed).integers(31, size=length, dtype=np.uint16)
     tokens[np.random.default_rng(seed + 1).random(length) < 0.1] = END
-    windows = ValidationWindows(tokens, context=12, count=count)
+    windows = ValidationWindows(tokens, context=12, count=count, end_of_text=END)
     model = lively(small_model()).double().requires_grad_(False)
-    found, said = evaluated(
-        model, future_context(model).double(), windows, tokens, batch_size=batch_size, first_position=first
-    )
+    found, said = evaluated(model, future_context(model).double(), windows, batch_size=batch_size, first_position=first)
     expected: dict[str, dict[int, list[float]]] = {"position": defaultdict(list), "document": defaultdict(list)}
     for start in windows.starts.tolist():
         inputs = torch.from_numpy(tokens[start : start + 12].astype(np.int64))[None]
@@ -80,7 +78,7 @@ def test_ignored_targets_do_not_count() -> None:
     trace = model(*next(windows.batches(1))[:2])
     targets = trace.targets.clone()
     targets[0, 5:] = IGNORED
-    breakdown = Breakdown(windows, 1, tokens, END)
+    breakdown = Breakdown(windows, 1)
     breakdown.add(dataclasses.replace(trace, targets=targets), {}, 0)
     assert breakdown.content()["positions"]["position"] == [0, 1, 2, 3, 4]
 
@@ -89,7 +87,7 @@ def test_cross_entropies_further_ahead_are_told_by_their_distance() -> None:
     tokens = np.arange(25, dtype=np.uint16)
     windows = ValidationWindows(tokens, context=12)
     model = small_model()
-    breakdown = Breakdown(windows, 1, tokens, END)
+    breakdown = Breakdown(windows, 1)
     batches = list(windows.batches(1))
     for batch, (near, far) in enumerate([(1.0, 3.0), (2.0, 5.0)]):
         said = {
@@ -105,7 +103,7 @@ def test_a_run_leaves_the_breakdown_of_its_last_evaluation(tmp_path: Path) -> No
     config = run_of(write_text(tmp_path / "text"), objective={"name": "multi_token", "n": 3})
     run = RunFolder(tmp_path / "run")
     run.path.mkdir()
-    result = run.prepare(config, corpus_of(config)).run()
+    result = run.prepare(config, source_of(config)).run()
     assert result is not None
     said = json.loads((run.path / BREAKDOWN_FILE).read_text(encoding="utf-8"))
     for kind in ("positions", "documents"):

@@ -80,7 +80,8 @@ def test_diagnostics_are_those_of_the_first_batch(windows: ValidationWindows) ->
 
 def test_ignored_targets_do_not_count() -> None:
     class OneWindow(ValidationWindows):
-        def __init__(self) -> None: ...
+        def __init__(self) -> None:
+            self.context = 12
 
         def batches(self, batch_size: int) -> Any:
             targets = torch.arange(12)[None].clone()

@@ -11,7 +11,7 @@ from deepsight.training.folder import RunFolder
 from deepsight.training.loop import DivergedError
 from deepsight.training.metrics import MetricsFile, read_metrics
 from deepsight.training.names import CHECKPOINT_FILE, METRICS_FILE
-from tests.runs import corpus_of, run_of, write_text
+from tests.runs import run_of, source_of, write_text
 
 TIMES = ("seconds", "peak_memory")
 
@@ -22,7 +22,7 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def train(config: RunConfig, folder: Path, stop_at: int | None = None) -> dict[str, Any] | None:
-    trainer = RunFolder(folder).prepare(config, corpus_of(config))
+    trainer = RunFolder(folder).prepare(config, source_of(config))
     return trainer.run(lambda: trainer.progress.step == stop_at)
 
 
