@@ -38,9 +38,9 @@ class PathStar(Task):
         degree: number of arms, d.
         length: nodes on an arm with the start, l.
         labels: number of node labels, N.
-        target: `forward` is the path as it is; `reversed` from the goal to the start, each step of which is one look at
-            the edges: the control that needs no plan; `teacherless` shows $ in place of the answer while training and
-            measuring, so that nothing can be copied.
+        target: `forward` is the path as it is; `reversed` goes from the goal to the start and needs no plan, since each
+            of its steps is one look at the edges; `teacherless` shows $ in place of the answer, in training and when it
+            is measured, so that nothing can be copied.
         training_set: graphs to train on; None draws new ones for every batch. Published: 200,000.
 
     Raises:

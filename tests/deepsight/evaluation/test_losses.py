@@ -81,7 +81,7 @@ def test_diagnostics_are_those_of_the_first_batch(windows: ValidationWindows) ->
 def test_ignored_targets_do_not_count() -> None:
     class OneWindow(ValidationWindows):
         def __init__(self) -> None:
-            self.context = 12
+            self.context, self._end_of_text = 12, None
 
         def batches(self, batch_size: int) -> Any:
             targets = torch.arange(12)[None].clone()
