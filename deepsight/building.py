@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from deepsight.architecture import Architecture
 from deepsight.config import RunConfig
+from deepsight.data.tasks.sequences import check_context
 from deepsight.errors import UserError
 from deepsight.initialisation import initialise, own_stream
 from deepsight.objectives_of_run import Objectives
@@ -38,12 +39,29 @@ def check_buildable(config: RunConfig) -> None:
         UserError: with the path of what does not fit.
 
     """
+    if config.data.task is not None:
+        check_context(config.data.build_task(), config.model.context)
     shape = build_model(config, "meta").shape
     try:
-        build_objectives(config, shape, "meta")
+        objectives = build_objectives(config, shape, "meta")
     except UserError:
         # A constructor may need to see values; what is really wrong is wrong with storage too.
-        build_objectives(config, shape)
+        objectives = build_objectives(config, shape)
+    if config.data.task is not None:
+        _check_horizons(objectives, config)
+
+
+def _check_horizons(objectives: Objectives, config: RunConfig) -> None:
+    """Refuse an objective that looks further than an answer goes."""
+    answer = config.data.build_task().answer_length
+    for position, (label, part) in enumerate(objectives.parts.items()):
+        horizon = getattr(part, "horizon", None)
+        if horizon is not None and horizon > answer:
+            raise UserError(
+                f"{objectives.names[label]} looks {horizon} tokens ahead, and an answer of the task has {answer}; "
+                f"let it look at most {answer} ahead",
+                ("objective", position),
+            )
 
 
 def weight_digests(*modules: nn.Module) -> dict[str, str]:

@@ -47,12 +47,15 @@ class Objective(nn.Module):
     `inert` says that it shall move nothing, as the control of a comparison: then its loss is zero, without a gradient.
 
     `lookahead` is how many tokens past the window its targets need; they come as ``trace.later``.
+
+    `horizon` is how many tokens ahead of a position its furthest target lies; None where nothing bounds it.
     """
 
     attach: ClassVar[Place | None] = "decoder"
     coefficient: ClassVar[float] = 1.0
     inert: ClassVar[bool] = False
     lookahead: int = 0
+    horizon: int | None = None
 
     @abstractmethod
     def forward(self, trace: Trace) -> dict[str, Tensor]:

@@ -70,6 +70,7 @@ class BagOfWords(Objective):
         if window == "trim" and first > shape.context:
             raise UserError(f"the window begins past a context of {shape.context}, at {first}", ("first",))
         self.first, self.tau, self.weighting = first, tau, weighting
+        self.horizon = tau
         self.lookahead = tau - 1 if window == "extend" else 0
         self.head = BlockHead(shape) if head == "block" else nn.Identity()
         self.output = Linear(shape.width, shape.vocabulary)

@@ -74,6 +74,7 @@ class ContrastivePrediction(SequentialObjective):
         temperature: Annotated[float, Field(gt=0.0)] = 1.0,
     ) -> None:
         super().__init__()
+        self.horizon = n
         self.latents = latents
         self.negatives = negatives
         self.temperature = temperature

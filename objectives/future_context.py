@@ -83,7 +83,7 @@ class FutureContext(Comparing):
         super().__init__()
         if window == "trim" and n >= shape.context:
             raise UserError(f"the horizon {n} needs a context longer than {shape.context}", ("n",))
-        self.n = n
+        self.horizon = self.n = n
         self.beyond = n if window == "extend" else 0
         # The first token past the window is the last target.
         self.lookahead = max(0, self.beyond - 1)

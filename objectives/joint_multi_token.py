@@ -90,7 +90,7 @@ class JointMultiToken(Objective):
         if first == rest == 0:
             raise UserError("with both weights zero, first and rest, there is no loss", ("first",))
         self.n, self.first, self.rest = n, first, rest
-        self.lookahead = n
+        self.horizon, self.lookahead = n + 1, n
         self.gain = nn.Parameter(torch.tensor(INITIAL_GAIN))
         self.item_norm = Norm(shape.width)
         self.attention = ChainAttention(shape.width, shape.heads, n + 1)

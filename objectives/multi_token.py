@@ -72,6 +72,7 @@ class MultiToken(SequentialObjective):
         self.stride = stride
         self.curriculum = curriculum
         self.share_done = 0.0
+        self.horizon = reach + 1
         self.lookahead = reach if window == "extend" else 0
         self.heads = nn.ModuleList(HEADS[head](shape) for _ in range(n - 1))
 

@@ -88,6 +88,7 @@ class NextLatent(Comparing):
         super().__init__()
         if latent == kl == 0:
             raise UserError("with both weights zero, latent and kl, there is no loss", ("latent",))
+        self.horizon = steps + 1
         self.steps, self.latent, self.kl = steps, latent, kl
         self.dynamics = Dynamics(shape.width, inner_width or shape.width)
 

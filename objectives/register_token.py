@@ -47,7 +47,7 @@ class RegisterToken(Objective):
 
     def __init__(self, shape: Shape, furthest: Annotated[int, Field(ge=1)] = 4) -> None:
         super().__init__()
-        self.furthest = furthest
+        self.horizon = self.furthest = furthest
         self.register_embedding = Embedding(1, shape.width)
 
     def forward(self, trace: Trace) -> dict[str, Tensor]:

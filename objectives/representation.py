@@ -84,7 +84,7 @@ class Representation(Comparing):
         super().__init__()
         if n >= shape.context:
             raise UserError(f"the horizon {n} needs a context longer than {shape.context}", ("n",))
-        self.n = n
+        self.horizon = self.n = n
         self.layers = layers
         self.decay, self.final_decay, self.ramp = decay, final_decay, ramp
         self.teacher = Teacher(decay) if teacher == "ema" else None

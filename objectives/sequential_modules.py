@@ -71,6 +71,7 @@ class SequentialModules(Objective):
         super().__init__()
         if window == "trim" and depth >= shape.context:
             raise UserError(f"the depth {depth} needs a context longer than {shape.context}", ("depth",))
+        self.horizon = depth + 1
         self.lookahead = depth if window == "extend" else 0
         self.chain = nn.ModuleList(ChainedModule(shape) for _ in range(depth))
 

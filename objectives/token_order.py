@@ -51,6 +51,7 @@ class TokenOrder(Objective):
     ) -> None:
         super().__init__()
         self.window_size = shape.context if window_size is None else window_size
+        self.horizon = window_size
         self.temperature = temperature
         self.lookahead = self.window_size - 1 if window == "extend" else 0
         self.output = Linear(shape.width, shape.vocabulary)

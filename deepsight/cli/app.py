@@ -10,6 +10,7 @@ import typer
 from deepsight.cli.ablate import ablate
 from deepsight.cli.calibrate import calibrate
 from deepsight.cli.convert import convert
+from deepsight.cli.data import app as data
 from deepsight.cli.generate import generate
 from deepsight.cli.model import model
 from deepsight.cli.objectives import app as objectives
@@ -32,6 +33,7 @@ app.command("report")(report)
 app.command("calibrate")(calibrate)
 app.command("model")(model)
 app.add_typer(objectives, name="objectives")
+app.add_typer(data, name="data")
 app.command("generate")(generate)
 app.command("convert")(convert)
 

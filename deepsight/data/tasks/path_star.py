@@ -29,10 +29,10 @@ class PathStar(Task):
 
     Graphs, arms and order drawn at random, without their edges' order and their goal, tell training from held-out ones.
 
-    Measures: `full_path` by free greedy decoding, chance 1/degree; `first_hop` and each later token of it (`token_3` …
-    `token_length`); the same under teacher forcing, `full_path_forced`, `first_hop_forced`, …, whose chance is that of
-    any node of the graph but the start. A full path under teacher forcing that free decoding does not find is the
-    Clever-Hans cheat.
+    Measures: `full_path` by free greedy decoding, chance 1/degree; `first_hop` and each later token (`token_3` …), with
+    the same chance, since a wrong arm is wrong to its end; and all of these under teacher forcing, `full_path_forced`,
+    …, where a later token's chance is that of any node of the graph but the start. A full path under teacher forcing
+    that free decoding does not find is the Clever-Hans cheat.
 
     Args:
         degree: number of arms, d.
@@ -93,8 +93,7 @@ class PathStar(Task):
 
     def keys(self, sequences: Sequences) -> Keys:
         """Return a number for each graph, whatever its order of edges and its goal."""
-        successors = self._successors(sequences)
-        return mixed(successors) + mixed(self._start_and_goal(sequences)[:, :1])
+        return mixed(self._predecessors(sequences))
 
     def read(self, sequences: Sequences) -> Sequences:
         """Return the sequences, their answers hidden where training is teacherless."""
@@ -137,29 +136,20 @@ class PathStar(Task):
         start, goal = words[self.prompt_length - 3 : self.prompt_length - 1]
         return f"{' | '.join(listed)} / {start} {goal} = {' '.join(words[self.prompt_length :])}"
 
-    def _measures(self, right: npt.NDArray[np.bool_], ending: str, hop_chance: float) -> dict[str, Measure]:
-        full = Measure(float(right.all(axis=1).mean()), 1 / self.degree)
-        found = {f"full_path{ending}": full}
+    def _measures(self, right: npt.NDArray[np.bool_], ending: str, later_chance: float) -> dict[str, Measure]:
+        found = {f"full_path{ending}": Measure(float(right.all(axis=1).mean()), 1 / self.degree)}
         names = {1: "first_hop", **{place: f"token_{place + 1}" for place in range(2, self.path_length)}}
         for place, name in names.items():
-            # Backwards, the first token after the goal is the first hop.
-            found[f"{name}{ending}"] = Measure(float(right[:, place].mean()), hop_chance)
+            chance = 1 / self.degree if place == 1 else later_chance
+            found[f"{name}{ending}"] = Measure(float(right[:, place].mean()), chance)
         return found
 
     def _start_and_goal(self, sequences: Sequences) -> Sequences:
         return sequences[:, self.prompt_length - 3 : self.prompt_length - 1]
 
-    def _successors(self, sequences: Sequences) -> Sequences:
-        """Return the sum of 1 + the nodes that follow each label (one, but at the start), (sequences, labels)."""
-        found = np.zeros((len(sequences), self.labels), dtype=np.int64)
-        rows = np.arange(len(sequences))[:, None]
-        places = 3 * np.arange(self.edges)
-        np.add.at(found, (rows, sequences[:, places]), 1 + sequences[:, places + 1])
-        return found
-
     def _predecessors(self, sequences: Sequences) -> Sequences:
-        """Return the node before each label, (sequences, labels)."""
-        found = np.zeros((len(sequences), self.labels), dtype=np.int64)
+        """Return the node before each label, the number of labels where there is none, (sequences, labels)."""
+        found = np.full((len(sequences), self.labels), self.labels, dtype=np.int64)
         rows = np.arange(len(sequences))[:, None]
         places = 3 * np.arange(self.edges)
         found[rows, sequences[:, places + 1]] = sequences[:, places]

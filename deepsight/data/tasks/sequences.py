@@ -171,3 +171,17 @@ def batch_of(task: Task, sequences: Sequences, later: int = 0) -> Batch:
     after = torch.full((len(sequences), later), IGNORED) if later else None
     inputs = np.ascontiguousarray(task.read(sequences)[:, :-1])
     return Batch(torch.from_numpy(inputs), torch.from_numpy(np.ascontiguousarray(targets[:, 1:])), after)
+
+
+def check_context(task: Task, context: int) -> None:
+    """Refuse a context that is too short for a task.
+
+    Raises:
+        UserError: with the shortest that is long enough.
+
+    """
+    if context < task.length - 1:
+        raise UserError(
+            f"sequences of {task.length} tokens need a context of at least {task.length - 1}, not {context}",
+            ("model", "context"),
+        )

@@ -11,10 +11,8 @@ from jaxtyping import Int
 from torch import Tensor
 
 from deepsight.data.source import Source
-from deepsight.data.tasks.sequences import HeldOut, TaskBatches
-from deepsight.data.tasks.task import Task
+from deepsight.data.tasks.sequences import HeldOut, TaskBatches, check_context
 from deepsight.data.tasks.words import Words
-from deepsight.errors import UserError
 from deepsight.files import digest_of_json
 from deepsight.plug_ins import tasks
 from deepsight.registry import Spec
@@ -81,17 +79,3 @@ def fingerprint(spec: Spec) -> str:
     """Return a digest (64 hexadecimal digits) of the sequences that a specification means."""
     version = getattr(tasks[spec["name"]].factory, "version", 1)
     return digest_of_json({"task": spec, "version": version})
-
-
-def check_context(task: Task, context: int) -> None:
-    """Refuse a context that is too short for a task.
-
-    Raises:
-        UserError: with the shortest that is long enough.
-
-    """
-    if context < task.length - 1:
-        raise UserError(
-            f"sequences of {task.length} tokens need a context of at least {task.length - 1}, not {context}",
-            ("model", "context"),
-        )
