@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from deepsight.errors import UserError
+from deepsight.myopia import OwnFirst, is_myopic
 
 Backend = Literal["auto", "sdpa", "xformers"]
 
@@ -69,25 +70,46 @@ def attend(
     causal: bool = True,
     dropout: float = 0.0,
     visible: Bool[Tensor, "queries keys"] | None = None,
+    meets_itself: bool = True,
 ) -> Float[Tensor, "batch queries heads head_width"]:
     """Return softmax(q kᵀ / √head_width) v (Vaswani et al., 2017, eq. 1).
 
     Where attention is causal, the last query stands at the last key: query i sees keys 0 … i + (keys - queries). With
     as many queries as keys this is the usual triangle; with fewer, the earlier keys come from a cache. Where it is not,
-    every query sees all keys.
+    every query sees all keys. In a block of `deepsight.myopia.myopic` no gradient reaches keys and values of other
+    positions than the query's.
 
     Args:
         query, key, value: where attention is causal, keys are never fewer than queries.
         causal: whether a query sees no key after its own.
         dropout: probability of dropping an attention weight.
         visible: which keys each query sees, in place of the causal order; torch's attention runs then.
+        meets_itself: whether the keys have one of each query's own position; then the last query stands at the last
+            key, also where attention is not causal.
 
     """
+    if not is_myopic():
+        return _attend(query, key, value, causal, dropout, visible)
+    if not meets_itself:
+        return _attend(query, key.detach(), value.detach(), causal, dropout, visible)
+    parts, scale = OwnFirst.of(query, key, value, causal, visible), query.shape[-1] ** -0.5
+    return parts.joined(_attend(parts.query, parts.key, parts.value, causal, dropout, parts.visible, scale))
+
+
+def _attend(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    causal: bool,
+    dropout: float,
+    visible: Tensor | None,
+    scale: float | None = None,
+) -> Tensor:
     if visible is not None:
-        return _sdpa(query, key, value, False, dropout, visible=visible)
+        return _sdpa(query, key, value, False, dropout, scale, visible)
     if chosen_backend(query.device) == "xformers" and _xformers_takes(query, key, value, dropout):
-        return _xformers(query, key, value, causal, dropout)
-    return _sdpa(query, key, value, causal, dropout)
+        return _xformers(query, key, value, causal, dropout, scale)
+    return _sdpa(query, key, value, causal, dropout, scale)
 
 
 def padded_to_multiple(
@@ -123,7 +145,9 @@ def _sdpa(
     return output.transpose(1, 2)
 
 
-def _xformers(query: Tensor, key: Tensor, value: Tensor, causal: bool, dropout: float) -> Tensor:
+def _xformers(
+    query: Tensor, key: Tensor, value: Tensor, causal: bool, dropout: float, scale: float | None = None
+) -> Tensor:
     # Imported here: on a CPU build the import itself prints a warning.
     from xformers.ops import fmha
 
@@ -139,7 +163,7 @@ def _xformers(query: Tensor, key: Tensor, value: Tensor, causal: bool, dropout: 
         padded_to_multiple(value),
         attn_bias=mask,
         p=dropout,
-        scale=width**-0.5,
+        scale=width**-0.5 if scale is None else scale,
     )
     return output.narrow(-1, 0, width)
 

@@ -64,6 +64,8 @@ class Canonical(Architecture):
     on only, and a trace covers these positions alone. Its encoder output is the decoder's state after the middle layer:
     objectives may not read a state that has seen later tokens. ``layers: [encoder, decoder]``.
 
+    In myopic training the whole prefix is earlier than any loss: the encoder keeps its initial weights.
+
     Args:
         config: a normalised model configuration.
         vocabulary: number of token ids.

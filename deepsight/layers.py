@@ -199,17 +199,22 @@ class Attention(nn.Module):
         value: Float[Tensor, "batch new heads head_width"],
         cache: LayerCache | None,
         start: Places,
+        meets_itself: bool = True,
     ) -> Hidden:
         """Attend, over what the cache holds too, and join the heads.
 
         The first query stands at position `start`; the new keys come after those that the cache holds, from 0 on.
+        `meets_itself` is that of `attend`.
         """
         if self.rotary:
             query, key = rotated(query, start), rotated(key, standing(cache))
         if cache is not None:
             key, value = cache.extended(key, value)
         dropout = self.attention_dropout if self.training else 0.0
-        attended = attend(query, key, value, causal=self.causal, dropout=dropout, visible=visible_in(cache))
+        visible = visible_in(cache)
+        attended = attend(
+            query, key, value, causal=self.causal, dropout=dropout, visible=visible, meets_itself=meets_itself
+        )
         output: Tensor = self.dropout(self.output(attended.flatten(-2)))
         return output
 
@@ -254,4 +259,5 @@ class CrossAttention(Attention):
         """
         query = self.query(hidden).unflatten(-1, (self.heads, -1))
         key, value = self.key_value(encoded).unflatten(-1, (2, self.heads, -1)).unbind(dim=-3)
-        return self.mixed(query, key, value, cache, standing(cache) if start is None else start)
+        side_by_side = start is None
+        return self.mixed(query, key, value, cache, standing(cache) if start is None else start, side_by_side)

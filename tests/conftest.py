@@ -30,6 +30,7 @@ install_import_hook(
         "deepsight.layers",
         "deepsight.loss",
         "deepsight.model",
+        "deepsight.myopia",
         "deepsight.speculative",
         "deepsight.trace",
         "deepsight.training.step",

@@ -14,6 +14,7 @@ from deepsight import attention
 from deepsight.attention import attend, padded_to_multiple, use_backend
 from deepsight.config import ModelConfig
 from deepsight.errors import UserError
+from deepsight.myopia import myopic
 from deepsight.plug_ins import architectures
 from tests.deepsight.attention_cases import random_inputs
 
@@ -110,6 +111,23 @@ def test_the_published_shape_runs_through_xformers_alone(architecture: str, aske
     assert {call["query"].shape[-1] for call in asked} == ({32, 16} if architecture == "deepsight" else {32})
 
 
+@pytest.mark.usefixtures("pretended_a100")
+@pytest.mark.parametrize("width", WIDTHS)
+def test_myopic_attention_is_one_causal_attention_of_heads_a_little_wider(
+    width: int, asked: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Without gradients, attention would be ordinary.
+    monkeypatch.setattr(attention, "is_myopic", lambda: True)
+    output = attend(*on_cuda(400, 400, width))
+    assert (output.shape, output.dtype) == ((2, 400, 5, width), torch.bfloat16)
+    (call,) = asked
+    assert call["scale"] == width**-0.5
+    assert call["query"].shape == call["key"].shape == call["value"].shape
+    assert width + 2 <= call["query"].shape[-1] < width + 2 + 8
+    assert type(call["attn_bias"]) is fmha.attn_bias.LowerTriangularMask
+    assert fmha.cutlass.FwOp.not_supported_reasons(fmha.Inputs(**call)) == []
+
+
 @pytest.fixture
 def without_operators(pretended_a100: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let xformers be one that was built for another torch: it imports, and has nothing that runs."""
@@ -143,8 +161,9 @@ def test_an_xformers_that_cannot_run_is_refused_where_it_is_asked_for() -> None:
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize(("queries", "keys"), LENGTHS)
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 2e-3), (torch.bfloat16, 3e-2)])
+@pytest.mark.parametrize("wanted", [False, True], ids=["ordinary", "myopic"])
 def test_xformers_computes_what_sdpa_computes(
-    queries: int, keys: int, width: int, dtype: torch.dtype, tolerance: float, causal: bool
+    queries: int, keys: int, width: int, dtype: torch.dtype, tolerance: float, causal: bool, wanted: bool
 ) -> None:
     """Forward and backward against SDPA in float64; float32 may go through TensorFloat-32 in the kernel."""
     if attention._obstacle("cuda", dtype, width, False, True) is not None:
@@ -152,9 +171,10 @@ def test_xformers_computes_what_sdpa_computes(
     exact = [tensor.requires_grad_() for tensor in random_inputs((2, queries, keys, 3, width), torch.float64)]
     rough = [tensor.detach().to("cuda", dtype).requires_grad_() for tensor in exact]
     weights = random_inputs((2, queries, keys, 3, width), torch.float64, seed=1)[0]
-    expected = attend(*exact, causal=causal)
-    with use_backend("xformers"):
-        found = attend(*rough, causal=causal)
+    with myopic(wanted):
+        expected = attend(*exact, causal=causal)
+        with use_backend("xformers"):
+            found = attend(*rough, causal=causal)
     assert_close(found.double().cpu(), expected, atol=tolerance, rtol=tolerance)
     expected_gradients = torch.autograd.grad((expected * weights).sum(), exact)
     gradients = torch.autograd.grad((found * weights.to("cuda", dtype)).sum(), rough)
