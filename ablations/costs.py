@@ -28,8 +28,8 @@ class _Shape:
     def __init__(self, config: RunConfig, factories: tuple[Any, ...]) -> None:
         self.config = config
         data = config.complete()
-        rows = [data["training"]["batch_size"], data["runtime"]["micro_batch_size"]]
-        self._key = json.dumps([data["model"], data["objective"], data["data"]["tokenizer"], rows], sort_keys=True)
+        step = [data["training"]["batch_size"], data["training"]["myopic"], data["runtime"]["micro_batch_size"]]
+        self._key = json.dumps([data["model"], data["objective"], data["data"]["tokenizer"], step], sort_keys=True)
         self._factories = factories
 
     def __eq__(self, other: object) -> bool:

@@ -26,6 +26,7 @@ from deepsight.building import build_model, build_objectives
 from deepsight.config import RunConfig, run_config
 from deepsight.errors import UserError
 from deepsight.files import digest_of_json
+from deepsight.myopia import myopic
 from deepsight.objective import Preparation
 from deepsight.plug_ins import load_plugins
 from deepsight.training.device import autocast, chosen_device, prepare
@@ -201,7 +202,8 @@ def measured(config: RunConfig) -> Measured:
     weights = _resident() - before
     context, whole = config.model.context, config.runtime.micro_batch_size or config.training.batch_size
     rows = max(1, min(whole, MOST_TOKENS // context))
-    times = [_timed_step(config, device, model, objectives, optimizer, rows, step) for step in range(STEPS)]
+    with myopic(config.training.myopic):
+        times = [_timed_step(config, device, model, objectives, optimizer, rows, step) for step in range(STEPS)]
     # Gradients and moments do not grow with the batch; what the forward pass saves does.
     memory = weights + (max(0, _resident() - before - weights) * whole) // rows
     on_device = torch.cuda.max_memory_reserved(device) * whole // rows if device.type == "cuda" else 0
@@ -245,6 +247,9 @@ def shape_of(config: RunConfig) -> str:
     data = config.complete()
     runtime = {key: data["runtime"][key] for key in ("threads", "micro_batch_size", "attention")}
     batch = [data["training"]["batch_size"], data["training"]["precision"]]
+    if config.training.myopic:
+        # Named only here: what was measured before the key was there is still known.
+        batch.append("myopic")
     device = chosen_device(config.runtime.device).type
     tokens = data["data"].get("tokenizer", data["data"].get("task"))
     return digest_of_json([data["model"], data["objective"], tokens, batch, runtime, device])

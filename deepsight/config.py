@@ -92,6 +92,8 @@ class TrainingConfig(Strict):
         betas: of AdamW.
         gradient_clip: largest global gradient norm; null for none.
         precision: float32, or bfloat16 autocast; auto is bfloat16 on CUDA and float32 elsewhere.
+        myopic: the loss at a position teaches that position alone: no gradient of it reaches earlier ones (Wu et al.,
+            2024, arXiv 2404.00859; see `deepsight.myopia`).
 
     """
 
@@ -104,6 +106,7 @@ class TrainingConfig(Strict):
     betas: list[Annotated[float, Field(ge=0.0, lt=1.0)]] = Field(default=[0.9, 0.95], min_length=2, max_length=2)
     gradient_clip: float | None = Field(default=1.0, gt=0.0)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    myopic: bool = False
 
 
 class EvaluationConfig(Strict):
@@ -179,9 +182,11 @@ class RunConfig(Strict):
 
         """
         content = self.model_dump(mode="json", exclude={"runtime"})
+        # Keys that are younger than the schema; without them a run is the one that it was.
         if self.model.feed_forward is None:
-            # The key is younger than the schema; without it a run is the one that it was.
             del content["model"]["feed_forward"]
+        if not self.training.myopic:
+            del content["training"]["myopic"]
         return digest_of_json(
             {"schema": SCHEMA, "run": content, "corpus": corpus_fingerprint, "plugins": dict(plugins)}
         )

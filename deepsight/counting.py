@@ -26,6 +26,7 @@ from deepsight.config import RunConfig
 from deepsight.errors import UserError
 from deepsight.layers import Attention
 from deepsight.loss import next_token_loss
+from deepsight.myopia import myopic
 from deepsight.objective import Preparation
 from deepsight.objectives_of_run import Objectives
 from deepsight.saved_memory import most_saved_bytes
@@ -47,7 +48,7 @@ class Cost:
         inference_flops_per_token: of one forward pass over a whole context, divided by all tokens that are read: those
             of a prefix, which are not predicted, too.
         training_flops_per_token: of forward, objectives and backward. As usual in the field, a causal attention counts
-            all pairs of positions, and a multiplication and an addition are two.
+            all pairs of positions, and a multiplication and an addition are two. Myopic training counts as ordinary.
         training_memory: bytes held at the peak of a step: weights, gradients, AdamW's two moments, and what the forward
             pass of one micro-batch saves for its backward pass. An estimate: workspaces of kernels are not in it.
 
@@ -118,7 +119,8 @@ def _counted(config: RunConfig) -> Cost:
     forward = _forward_flops(model, context)
     training = _training_flops(model, objectives, context)
     rows = min(config.runtime.micro_batch_size or config.training.batch_size, config.training.batch_size)
-    saved = _saved_bytes(model, objectives, context, rows)
+    with myopic(config.training.myopic):
+        saved = _saved_bytes(model, objectives, context, rows)
     position = model.embedding.position
     return Cost(
         total=total,

@@ -21,6 +21,7 @@ from deepsight.evaluation.breakdown import Breakdown
 from deepsight.evaluation.losses import evaluate
 from deepsight.evaluation.player import NetworkPlayer
 from deepsight.files import digest_of_json, write_json
+from deepsight.myopia import myopic
 from deepsight.objective import Preparation
 from deepsight.training.checkpoint import read_checkpoint, restore_optimizer, save_checkpoint
 from deepsight.training.device import autocast, peak_memory, prepare
@@ -121,7 +122,7 @@ class Trainer:
         resumed = self._resume()
         digest = BatchDigest(self.progress.batches)
         self.metrics = MetricsFile(self.folder / METRICS_FILE, self.progress.rows)
-        with use_backend(self.config.runtime.attention):
+        with use_backend(self.config.runtime.attention), myopic(self.config.training.myopic):
             if not resumed:
                 write_json(self.folder / INITIAL_WEIGHTS_FILE, weight_digests(self.model, self.objectives))
                 self._evaluate()

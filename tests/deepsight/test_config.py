@@ -190,6 +190,7 @@ OTHER_VALUES: dict[str, Any] = {
     "training.betas": [0.9, 0.99],
     "training.gradient_clip": None,
     "training.precision": "bfloat16",
+    "training.myopic": True,
     "evaluation.every": 5,
     "evaluation.windows": None,
     "evaluation.first_position": 3,
