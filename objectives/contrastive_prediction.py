@@ -46,7 +46,8 @@ class ContrastivePrediction(SequentialObjective):
     In the paper an encoder gives a latent z for each position and a second network reads them in order; both learn.
     Here the state is the attached one and z is by default the encoder's output, the input of the decoder, which is
     the same division. The gradient reaches z through the right candidate and the wrong ones, as published; a constant z
-    costs log N, so the loss cannot be lowered by a collapse.
+    costs log N, so the loss cannot be lowered by a collapse. Myopic training (`training.myopic`) does not change this:
+    candidates stand at earlier positions too, so z at these learns from the loss at t.
 
     Parameters: n · C². FLOPs a token in a forward pass: n · (2 C² + 2 C N) for N candidates; three times that in
     training.

@@ -36,7 +36,8 @@ class EmbeddingLoss(Comparing):
         prediction_norm: whether the prediction passes a norm.
         norm_affine: whether the norms have a trainable gain and bias.
         detach: the side through which no gradient reaches the network: `target`, `prediction`, or `none`. It is
-            detached before its norm, which learns all the same.
+            detached before its norm, which learns all the same. Through the target, the loss at i reaches all of
+            x₁ … x_i, in myopic training (`training.myopic`) too.
         distance: between prediction and target.
 
     """

@@ -35,7 +35,10 @@ class LinearHead(nn.Module):
 
 
 class BlockHead(nn.Module):
-    """One transformer block and a norm."""
+    """One transformer block and a norm.
+
+    In myopic training its attention is myopic like the network's: what it says at a position teaches no earlier state.
+    """
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()

@@ -34,6 +34,9 @@ class RegisterToken(Objective):
     number drawn at every step, modulo `furthest`. So d changes from step to step and from sequence to sequence, and
     not with the order of sequences.
 
+    In myopic training (`training.myopic`) a register is a position of its own, and all tokens are earlier ones: its
+    loss teaches the register and the layers, by what they do at it, and reaches no state of a token.
+
     Extra parameters: the width C. Extra FLOPs: those of the network's layers, forward and backward, on twice as many
     positions, attention's pairs four times, and of the output matrix once more.
 

@@ -27,7 +27,8 @@ class SemanticTube(Objective):
     """One minus the cosine between the ways that the state goes over two adjacent spans, s … r and r … t.
 
     It is zero where the states lie on a straight line, run through in one direction, and two where they turn back. It
-    has no predictor and no stop-gradient: the next-token loss alone keeps the states apart.
+    has no predictor and no stop-gradient: the next-token loss alone keeps the states apart. All three states learn from
+    it, in myopic training (`training.myopic`) too.
 
     No extra parameters. About 10 · spans · C FLOPs a sequence, nothing beside the network's.
 
