@@ -14,14 +14,17 @@ from torch import Tensor
 from deepsight.architecture import Architecture
 from deepsight.data.player import Sequences
 from deepsight.generation import generate
+from deepsight.random_streams import derive
 from deepsight.trace import Place
+
+ROWS_OF_A_DRAW = 256
+"""Sequences that are drawn at once."""
 
 
 class NetworkPlayer:
     """Answers with a network in evaluation mode, some sequences at a time.
 
-    Where an architecture predicts only later positions of a window, what it says of the earlier ones is token 0, with
-    chance 1.
+    Of the positions that an architecture does not predict, the first ones of a window, it says zeros.
 
     Args:
         model: the network; its training mode is as before after each answer.
@@ -44,9 +47,11 @@ class NetworkPlayer:
     def continued(self, prompts: Sequences, count: int, *, temperature: float = 0.0, seed: int = 0) -> Sequences:
         """Return `count` tokens after each prompt, (sequences, count)."""
         found = []
-        for number, rows in enumerate(self._batches(prompts)):
+        # Each row draws from a stream of its place in the call, so calls have a size that no run chooses.
+        for number, rows in enumerate(self._batches(prompts, ROWS_OF_A_DRAW if temperature else self.batch_size)):
             with self.autocast:
-                tokens = generate(self.model, rows, count, temperature=temperature, seed=seed + number)
+                drawn = derive(seed, "player", number)
+                tokens = generate(self.model, rows, count, temperature=temperature, seed=drawn)
             found.append(tokens.cpu().numpy())
         return np.concatenate(found)
 
@@ -76,10 +81,11 @@ class NetworkPlayer:
             found.append(np.pad(answers, ((0, 0), (missing, 0), *[(0, 0)] * (answers.ndim - 2))))
         return np.concatenate(found)
 
-    def _batches(self, sequences: Sequences) -> Iterator[Tensor]:
-        for start in range(0, len(sequences), self.batch_size):
+    def _batches(self, sequences: Sequences, size: int | None = None) -> Iterator[Tensor]:
+        size = size or self.batch_size
+        for start in range(0, len(sequences), size):
             self.alive()
-            yield torch.from_numpy(sequences[start : start + self.batch_size]).to(self.model.unembedding.device)
+            yield torch.from_numpy(sequences[start : start + size]).to(self.model.unembedding.device)
 
     @contextlib.contextmanager
     def _evaluating(self) -> Iterator[None]:

@@ -95,6 +95,13 @@ def test_several_objectives() -> None:
         ({"model__feed_forward": 0}, "model.feed_forward: this should be greater than or equal to 1, not 0"),
         ({"model__feedforward": 9}, "model: unknown key 'feedforward'; did you mean 'feed_forward'?"),
         ({"model__dropout": 1.0}, "model.dropout: this should be less than 1, not 1.0"),
+        (
+            {"data": {"task": "path_sta", "tokenizer": "gpt2"}},
+            "data.corpus: a task has tokens of its own; leave",
+        ),
+        ({"data": {"task": "path_sta"}}, "data.task: unknown task 'path_sta'; did you mean 'path_star'?"),
+        ({"data": {"task": {"name": "path_star", "degre": 3}}}, "data.task: unknown key 'degre'; did you mean 'degree"),
+        ({"data": {"task": {"name": "path_star", "degree": 0}}}, "data.task.degree: this should be greater than or"),
         ({"data__tokenizer": "gpt3"}, "data.tokenizer: unknown tokenizer 'gpt3'"),
         ({"data__corpus": "pydoc"}, "data.corpus: unknown corpus 'pydoc'; did you mean 'pydocs'? known: datasets, f"),
         ({"training__steps": 0}, "training.steps: this should be greater than or equal to 1, not 0"),

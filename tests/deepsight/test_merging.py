@@ -144,3 +144,19 @@ def test_components_stay_whole_when_keys_are_flattened() -> None:
 def test_places_and_schedules_stay_whole_however_their_key_is_written() -> None:
     for data in ({"objective": {"attach": {"layer": 3}}}, {"objective.attach": {"layer": 3}}):
         assert with_dotted_keys(data) == {"objective.attach": {"layer": 3}}
+
+
+def test_a_task_replaces_text_and_text_a_task() -> None:
+    text = {"data": {"corpus": "pydocs", "tokenizer": "bytes", "validation_fraction": 0.1}, "seed": 1}
+    task = merged(text, {"data": {"task": {"name": "path_star", "degree": 3}}})
+    assert task == {"data": {"task": {"name": "path_star", "degree": 3}}, "seed": 1}
+    assert merged(text, {"data.task.name": "path_star"})["data"] == {"task": {"name": "path_star"}}
+    assert merged(task, {"data.task.degree": 2})["data"] == {"task": {"name": "path_star", "degree": 2}}
+    assert merged(task, {"data": {"corpus": "pydocs", "tokenizer": "gpt2"}})["data"] == {
+        "corpus": "pydocs",
+        "tokenizer": "gpt2",
+    }
+    assert merged(task, {"seed": 2})["data"] == task["data"]
+    # Who writes both is told so when the configuration is read.
+    both = merged(text, {"data": {"task": "path_star", "tokenizer": "gpt2"}})["data"]
+    assert both == {**text["data"], "tokenizer": "gpt2", "task": "path_star"}
