@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from deepsight.architecture import Architecture
 from deepsight.config import RunConfig
-from deepsight.data.tasks.sequences import check_context
+from deepsight.data.tasks.sequences import DATA_SEED, check_context, distinct
 from deepsight.errors import UserError
 from deepsight.initialisation import initialise, own_stream
 from deepsight.objectives_of_run import Objectives
@@ -40,7 +40,7 @@ def check_buildable(config: RunConfig) -> None:
 
     """
     if config.data.task is not None:
-        check_context(config.data.build_task(), config.model.context)
+        _check_task(config)
     shape = build_model(config, "meta").shape
     try:
         objectives = build_objectives(config, shape, "meta")
@@ -49,6 +49,16 @@ def check_buildable(config: RunConfig) -> None:
         objectives = build_objectives(config, shape)
     if config.data.task is not None:
         _check_horizons(objectives, config)
+
+
+def _check_task(config: RunConfig) -> None:
+    task = config.data.build_task()
+    check_context(task, config.model.context)
+    if task.training_set is not None:
+        try:
+            distinct(task, task.training_set, DATA_SEED)
+        except UserError as error:
+            raise error.within("data", "task") from None
 
 
 def _check_horizons(objectives: Objectives, config: RunConfig) -> None:

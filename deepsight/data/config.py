@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
@@ -89,13 +87,11 @@ class DataConfig(Strict):
             UserError: its parameters do not go together.
 
         """
+        from deepsight.data.tasks.built import built
+
+        spec = self.task_spec()
+        assert spec is not None, "there is a task"
         try:
-            return _built(json.dumps(self.task_spec(), sort_keys=True))
+            return built(spec)
         except UserError as error:
             raise error.within("data", "task") from None
-
-
-@lru_cache(maxsize=64)
-def _built(spec: str) -> Task:
-    # Asked for by everything that needs the number of token ids, and making some tasks takes time.
-    return tasks.build(json.loads(spec))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -18,6 +19,10 @@ from deepsight.trace import IGNORED
 
 BLOCK = 2048
 """Sequences that are drawn together; a part of what names them, so another number gives other sequences."""
+NEW_AT_LEAST = 0.01
+"""Share of drawn sequences that must be new while a training set is made; where it is less, they run out."""
+DATA_SEED = 0
+"""Of what is the same for every run: the fixed training set, and the held-out sequences."""
 MOST_DRAWS = 400
 """Blocks without a single fitting sequence after which there is none."""
 
@@ -44,8 +49,9 @@ def drawn(task: Task, count: int, seed: int, *purpose: str | int, held_out: bool
     return np.concatenate(parts)[:count]
 
 
+@functools.lru_cache(maxsize=8)
 def distinct(task: Task, count: int, seed: int) -> Sequences:
-    """Return a training set of `count` different sequences, (count, length).
+    """Return a training set of `count` different sequences, (count, length), read-only.
 
     Raises:
         UserError: the task does not have so many.
@@ -53,19 +59,23 @@ def distinct(task: Task, count: int, seed: int) -> Sequences:
     """
     random = np.random.RandomState(np.random.MT19937(derive(seed, "training set")))
     known = np.empty((0, task.length), dtype=np.int64)
-    unproductive = 0
-    while len(known) < count and unproductive < MOST_DRAWS:
-        sequences = task.draw(random, BLOCK)
+    blocks = math.ceil(count / BLOCK)
+    while len(known) < count:
+        sequences = np.concatenate([task.draw(random, BLOCK) for _ in range(blocks)])
         sequences = sequences[task.keys(sequences) % np.uint64(task.held_out) != 0]
         together = np.concatenate([known, sequences])
         _, first = np.unique(together, axis=0, return_index=True)
-        unproductive = unproductive + 1 if len(first) == len(known) else 0
+        if len(first) - len(known) < NEW_AT_LEAST * len(sequences):
+            raise UserError(
+                f"there are only about {len(first):,} different sequences to train on, not {count:,}",
+                ("training_set",),
+            )
         known = together[np.sort(first)]
-    if len(known) < count:
-        raise UserError(
-            f"there are only about {len(known)} different sequences to train on, not {count}", ("training_set",)
-        )
-    return known[:count]
+        # Looking for equal ones costs as much as all that is known, so each look is at more.
+        blocks *= 2
+    known = known[:count]
+    known.flags.writeable = False
+    return known
 
 
 class TaskBatches:
@@ -79,9 +89,9 @@ class TaskBatches:
 
     """
 
-    def __init__(self, task: Task, data_seed: int, *, batch_size: int, seed: int, later: int = 0) -> None:
+    def __init__(self, task: Task, *, batch_size: int, seed: int, later: int = 0) -> None:
         self.task, self.batch_size, self.later = task, batch_size, later
-        self._seed, self._data_seed = seed, data_seed
+        self._seed = seed
         self._block = functools.lru_cache(maxsize=2)(self._new_block)
 
     def __call__(self, step: int) -> Batch:
@@ -97,7 +107,7 @@ class TaskBatches:
     def training_set(self) -> Sequences | None:
         """The fixed set that is trained on, if there is one."""
         size = self.task.training_set
-        return None if size is None else distinct(self.task, size, self._data_seed)
+        return None if size is None else distinct(self.task, size, DATA_SEED)
 
     def _new_block(self, block: int) -> Sequences:
         fixed = self.training_set
@@ -126,10 +136,10 @@ class HeldOut:
 
     """
 
-    def __init__(self, task: Task, data_seed: int, *, count: int, later: int = 0) -> None:
+    def __init__(self, task: Task, *, count: int, later: int = 0) -> None:
         self.task, self.later = task, later
         self.context = task.length - 1
-        self.examples = drawn(task, count, data_seed, "held out", held_out=True)
+        self.examples = drawn(task, count, DATA_SEED, "held out", held_out=True)
 
     @property
     def documents(self) -> int:

@@ -11,6 +11,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from deepsight.data.source import Source
+from deepsight.data.tasks.built import built
 from deepsight.data.tasks.sequences import HeldOut, TaskBatches, check_context
 from deepsight.data.tasks.words import Words
 from deepsight.files import digest_of_json
@@ -33,19 +34,19 @@ class TaskSource(Source):
 
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
-        self.task = tasks.build(spec)
+        self.task = built(spec)
         self.vocabulary = len(self.task.words)
         self.digest = fingerprint(spec)
 
     def batches(self, *, context: int, batch_size: int, seed: int, later: int = 0) -> TaskBatches:
         """Return the training batches of one seed; the fixed set, where there is one, is the same for every seed."""
         check_context(self.task, context)
-        return TaskBatches(self.task, 0, batch_size=batch_size, seed=seed, later=later)
+        return TaskBatches(self.task, batch_size=batch_size, seed=seed, later=later)
 
     def windows(self, *, context: int, count: int | None = None, later: int = 0) -> HeldOut:
         """Return held-out sequences, the same for every seed."""
         check_context(self.task, context)
-        return HeldOut(self.task, 0, count=count or EXAMPLES, later=later)
+        return HeldOut(self.task, count=count or EXAMPLES, later=later)
 
     def token_counts(self) -> Int[Tensor, " vocabulary"]:
         """Return how often each token id is an answer in some batches: what is no target is no token to predict."""

@@ -260,7 +260,7 @@ def test_a_cut_game_needs_no_end() -> None:
 
 
 def test_training_and_held_out_games_are_different(small: BoardMoves) -> None:
-    batches, held_out = TaskBatches(small, 0, batch_size=64, seed=1), HeldOut(small, 0, count=1_024)
+    batches, held_out = TaskBatches(small, batch_size=64, seed=1), HeldOut(small, count=1_024)
     trained = batches.training_set
     assert trained is not None
     assert trained.shape == (2_000, 11)

@@ -100,6 +100,10 @@ def test_a_run_on_a_task_measures_it_and_its_model_generates(deepsight: Any, tmp
     [
         ("model.context=20", "model.context: sequences of 25 tokens need a context of at least 24, not 20"),
         ("data.task={name: path_star, labels: 6}", "data.task.labels: degree 2 and length 4 make 7 nodes"),
+        (
+            "data.task={name: path_star, degree: 1, length: 2, training_set: 999}",
+            "data.task.training_set: there are only",
+        ),
         ("objective={name: multi_token, n: 5}", "objective.0: multi_token looks 5 tokens ahead"),
     ],
 )
