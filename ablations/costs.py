@@ -29,7 +29,7 @@ class _Shape:
         self.config = config
         data = config.complete()
         step = [data["training"]["batch_size"], data["training"]["myopic"], data["runtime"]["micro_batch_size"]]
-        self._key = json.dumps([data["model"], data["objective"], data["data"]["tokenizer"], step], sort_keys=True)
+        self._key = json.dumps([data["model"], data["objective"], config.data.tokens, step], sort_keys=True)
         self._factories = factories
 
     def __eq__(self, other: object) -> bool:

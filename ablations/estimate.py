@@ -251,8 +251,7 @@ def shape_of(config: RunConfig) -> str:
         # Named only here: what was measured before the key was there is still known.
         batch.append("myopic")
     device = chosen_device(config.runtime.device).type
-    tokens = data["data"].get("tokenizer", data["data"].get("task"))
-    return digest_of_json([data["model"], data["objective"], tokens, batch, runtime, device])
+    return digest_of_json([data["model"], data["objective"], config.data.tokens, batch, runtime, device])
 
 
 def seconds_of_trial(config: RunConfig, one: Measured) -> float:

@@ -130,7 +130,7 @@ def _shape(config: RunConfig) -> Any:
     """Return what decides of a run's size: learning rates and the like are not in it."""
     data = config.complete()
     training = {key: data["training"][key] for key in ("batch_size", "precision")}
-    return [data["model"], data["objective"], data["data"]["tokenizer"], training, data["runtime"]]
+    return [data["model"], data["objective"], config.data.tokens, training, data["runtime"]]
 
 
 def _taken(data: Data, part: str) -> Any:

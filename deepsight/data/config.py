@@ -72,6 +72,11 @@ class DataConfig(Strict):
         """The id that ends each document; None where there are none."""
         return None if self.tokenizer is None else end_of_text_of(self.tokenizer)
 
+    @property
+    def tokens(self) -> str | Spec:
+        """What decides how many token ids there are, and which objectives fit: the tokenizer's name, or the task."""
+        return self.tokenizer or self.task_spec() or {}
+
     def corpus_spec(self) -> Spec:
         """Return the corpus in its complete form."""
         return corpora.resolve(self.corpus)
