@@ -29,10 +29,12 @@ class PathStar(Task):
 
     Graphs, arms and order drawn at random, without their edges' order and their goal, tell training from held-out ones.
 
-    Measures: `full_path` by free greedy decoding, chance 1/degree; `first_hop` and each later token (`token_3` …), with
-    the same chance, since a wrong arm is wrong to its end; and all of these under teacher forcing, `full_path_forced`,
-    …, where a later token's chance is that of any node of the graph but the start. A full path under teacher forcing
-    that free decoding does not find is the Clever-Hans cheat.
+    Measures: `full_path` by free greedy decoding, `first_hop`, each later token of it (`token_3` …) and `rest_of_path`,
+    all tokens after the first hop; their chance is 1/degree, since a wrong arm is wrong to its end. The same of single
+    tokens and of `rest_of_path` under teacher forcing, `first_hop_forced`, …, where a later token's chance is that of
+    any node of the graph but the start. A rest of the path that is right when the arm is shown, and wrong when it is
+    not, is the Clever-Hans cheat. (A full path that is right token by token under teacher forcing is found by free
+    decoding too, so it is not measured twice.)
 
     Args:
         degree: number of arms, d.
@@ -122,12 +124,9 @@ class PathStar(Task):
         forced = player.predicted(read[:, :-1])[:, self.prompt_length - 1 :] == answers
         if self.target == "teacherless":
             # Nothing of the answer is shown, so one pass gives all of it.
-            return self._measures(forced, "", 1 / self.degree)
+            return self._free(forced)
         free = player.continued(examples[:, : self.prompt_length], self.path_length) == answers
-        return {
-            **self._measures(free, "", 1 / self.degree),
-            **self._measures(forced, "_forced", 1 / (self.nodes - 1)),
-        }
+        return {**self._free(free), **self._forced(forced)}
 
     def rendered(self, sequence: Sequences) -> str:
         """Return a sequence as it is published, such as ``3,7|3,1/3,7=3,7``, with the spaces that help reading."""
@@ -136,13 +135,28 @@ class PathStar(Task):
         start, goal = words[self.prompt_length - 3 : self.prompt_length - 1]
         return f"{' | '.join(listed)} / {start} {goal} = {' '.join(words[self.prompt_length :])}"
 
-    def _measures(self, right: npt.NDArray[np.bool_], ending: str, later_chance: float) -> dict[str, Measure]:
-        found = {f"full_path{ending}": Measure(float(right.all(axis=1).mean()), 1 / self.degree)}
-        names = {1: "first_hop", **{place: f"token_{place + 1}" for place in range(2, self.path_length)}}
-        for place, name in names.items():
-            chance = 1 / self.degree if place == 1 else later_chance
+    def _free(self, right: npt.NDArray[np.bool_]) -> dict[str, Measure]:
+        chance = 1 / self.degree
+        full = Measure(float(right.all(axis=1).mean()), chance)
+        return {"full_path": full, **self._tokens(right, "", chance), **self._rest(right, "", chance)}
+
+    def _forced(self, right: npt.NDArray[np.bool_]) -> dict[str, Measure]:
+        node = 1 / (self.nodes - 1)
+        rest = self._rest(right, "_forced", node ** (self.path_length - 2))
+        return {**self._tokens(right, "_forced", node), **rest}
+
+    def _tokens(self, right: npt.NDArray[np.bool_], ending: str, later: float) -> dict[str, Measure]:
+        found = {}
+        for place in range(1, self.path_length):
+            # Backwards, the first token after the goal is the first hop.
+            name, chance = ("first_hop", 1 / self.degree) if place == 1 else (f"token_{place + 1}", later)
             found[f"{name}{ending}"] = Measure(float(right[:, place].mean()), chance)
         return found
+
+    def _rest(self, right: npt.NDArray[np.bool_], ending: str, chance: float) -> dict[str, Measure]:
+        if self.path_length == 2:
+            return {}
+        return {f"rest_of_path{ending}": Measure(float(right[:, 2:].all(axis=1).mean()), chance)}
 
     def _start_and_goal(self, sequences: Sequences) -> Sequences:
         return sequences[:, self.prompt_length - 3 : self.prompt_length - 1]

@@ -117,11 +117,16 @@ def test_copying_from_the_shown_answer_is_told_from_planning() -> None:
     task = PathStar(degree=2, length=4, labels=10)
     examples = drawn(task, 1500, 0, "held out", held_out=True)
     measures = task.measure(CleverHans(task), examples)
-    assert measures["full_path_forced"].value == 1.0
-    for name in ("full_path", "first_hop", "token_3", "token_4"):
+    assert measures["rest_of_path_forced"].value == 1.0
+    for name in ("full_path", "first_hop", "token_3", "token_4", "rest_of_path"):
         assert measures[name].chance == 0.5
         assert measures[name].value == pytest.approx(0.5, abs=0.05)
     assert measures["token_3_forced"].chance == 1 / 6
+    assert measures["rest_of_path_forced"].chance == pytest.approx(1 / 36)
+    assert list(measures)[0] == "full_path"
+    assert "rest_of_path" not in PathStar(length=2).measure(
+        Solver(PathStar(length=2)), PathStar(length=2).draw(np.random.RandomState(0), 4)
+    )
 
 
 def test_teacherless_sequences_show_nothing_of_the_answer() -> None:
@@ -139,7 +144,7 @@ def test_teacherless_sequences_show_nothing_of_the_answer() -> None:
 
     measures = task.measure(OnePass(task), sequences)
     assert {name: measure.value for name, measure in measures.items()} == dict.fromkeys(measures, 1.0)
-    assert "full_path_forced" not in measures
+    assert not any(name.endswith("_forced") for name in measures)
 
 
 def test_more_nodes_than_labels_is_one_sentence() -> None:
