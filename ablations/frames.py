@@ -19,6 +19,8 @@ SIZES = ("inference_parameters", "training_parameters", "flops_per_token")
 EFFORT = ("tokens", "seconds", "peak_memory")
 DIGESTS = ("initial_digest", "batch_digest")
 STATE = ("status", "attempts", "failure", "failure_message")
+TASK = "task:"
+"""How a column begins that is a planning task's, which no objective's label can."""
 
 
 def load(folder: str | Path) -> pd.DataFrame:
@@ -64,7 +66,8 @@ def curves(folder: str | Path) -> pd.DataFrame:
     """Return one row for each trial and evaluation.
 
     Columns: `trial`, `arm`, `seed`, `step`, `tokens`, `seconds`, `train_loss`, `validation_loss`, `bits_per_byte`, the
-    objectives' metrics as ``objective/metric``, and those of planning tasks as ``task:name/metric``.
+    objectives' metrics as ``objective/metric`` in alphabetical order, and those of planning tasks as
+    ``task:name/metric`` in the order in which trials wrote them: the first accuracy is what the task is about.
 
     Raises:
         UserError: the folder holds no study.
@@ -79,8 +82,11 @@ def curves(folder: str | Path) -> pd.DataFrame:
                 if row.pop("kind") == "evaluation":
                     rows.append({"trial": trial, "arm": arm.name, "seed": seed, **row})
     frame = pd.DataFrame(rows)
-    others = sorted(str(column) for column in frame.columns if column not in first)
-    return frame.reindex(columns=[*first, *others]).astype({"train_loss": "float64", "validation_loss": "float64"})
+    others = [str(column) for column in frame.columns if column not in first]
+    tasks = [column for column in others if column.startswith(TASK)]
+    objectives = sorted(set(others) - set(tasks))
+    whole = frame.reindex(columns=[*first, *objectives, *tasks])
+    return whole.astype({"train_loss": "float64", "validation_loss": "float64"})
 
 
 def differing_keys(study: StoredStudy) -> list[str]:

@@ -15,14 +15,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ablations.frames import DIGESTS, EFFORT, LOSSES, SIZES, STATE
+from ablations.frames import DIGESTS, EFFORT, LOSSES, SIZES, STATE, TASK
 from ablations.stored import StoredStudy
 
 IDENTITY = ("trial", "arm", "seed", *STATE, *DIGESTS, "initial_weights")
 MEASURES = (*LOSSES, *SIZES, *EFFORT, "attempts", "step")
 CURVE_MEASURES = ("step", "tokens", "seconds", *LOSSES)
-TASK = "task:"
-"""How a column begins that is a planning task's, which no objective's label can."""
 STATUSES = ("done", "failed", "running", "pending")
 
 
