@@ -57,7 +57,8 @@ def complete_curves(study: StoredStudy, curves: pd.DataFrame) -> pd.DataFrame:
     for column in ("trial", "arm", "seed", *CURVE_MEASURES):
         if column not in whole:
             whole[column] = None
-    numeric = [*CURVE_MEASURES, *diagnostic_columns(whole)]
+    tasks = [column for column in whole.columns if str(column).startswith(TASK)]
+    numeric = [*CURVE_MEASURES, *diagnostic_columns(whole), *tasks]
     # At once: many diagnostics set one by one leave a fragmented frame, of which pandas complains to the reader.
     whole = pd.concat([whole.drop(columns=numeric), whole[numeric].apply(_finite)], axis=1)
     order = {arm.name: position for position, arm in enumerate(study.arms)}

@@ -15,6 +15,7 @@ from reports.comparisons import Comparison, bit_equal_arms
 from reports.frames import complete_curves, complete_trials, results, rows_of
 from reports.objective_warnings import objective_warnings
 from reports.statistics import EXPLORATORY_PAIRS, VERDICT_PAIRS, Verdict
+from reports.task_results import measured_tasks
 from reports.wording import counted, is_or_are, listed, named, sentence
 
 SIZE_TOLERANCE = 0.05
@@ -135,10 +136,12 @@ def _truncated(trials: pd.DataFrame, curves: pd.DataFrame) -> Iterator[StudyWarn
         f"{named(str(row.arm))} seed {row.seed} (step {numbers.whole(row.last)} of {numbers.whole(row.step)})"
         for row in rows_of(short)
     ]
+    tasks = " What they reached at the planning task is not known, and they are left out there."
     yield StudyWarning(
         "truncated",
         f"The metrics of {counted(len(short), 'finished trial')} end before the training did: {listed(parts)}. Their "
-        "results are whole, and so are verdicts; curves, efficiency and differences at equal cost lack what is cut.",
+        "results are whole, and so are verdicts; curves, efficiency and differences at equal cost lack what is cut."
+        f"{tasks if measured_tasks(curves) else ''}",
     )
 
 

@@ -21,12 +21,16 @@ from reports.figures.style import (
     plain,
     wrapped,
 )
-from reports.frames import task_columns
 from reports.statistics import shown_interval
+from reports.task_results import last_accuracies, task_title
 
 NAME_WIDTH = 20
 HEADING = 0.42
 """Inches for the title of a panel and the ticks below it."""
+CHANCE_WIDTH = 0.9
+CHANCE_DASHES = (0, (3, 2))
+MOST_TASKS = 4
+"""So many accuracies have panels, the first that trials wrote; the CSV of the table has all."""
 
 
 @drawn
@@ -34,7 +38,8 @@ def task_accuracy(study: StoredStudy, trials: pd.DataFrame, curves: pd.DataFrame
     """Draw each arm's accuracy at the end of training, one panel a task, with chance as a dashed line.
 
     The dot is the mean over finished trials, the line its 95 % t interval, cut at 0 and 1; small marks are trials,
-    because such accuracies fall into two heaps: a seed finds the answer, or stays at chance. None without a task.
+    because such accuracies fall into two heaps: a seed finds the answer, or stays at chance. The first four tasks have
+    panels. None without a task.
     """
     ends = last_accuracies(trials, curves)
     if ends.empty:
@@ -43,7 +48,7 @@ def task_accuracy(study: StoredStudy, trials: pd.DataFrame, curves: pd.DataFrame
     arms = [arm.name for arm in study.arms if arm.name in set(ends["arm"])]
     names = [wrapped(styles[name].label, NAME_WIDTH, 3) for name in arms]
     heights = row_heights(names)
-    tasks = list(dict.fromkeys(ends["task"]))
+    tasks = list(dict.fromkeys(ends["task"]))[:MOST_TASKS]
     figure = new_figure(COLUMN_WIDTH, len(tasks) * (sum(heights) + HEADING) + 0.2)
     panels = figure.subplots(len(tasks), 1, sharex=True, squeeze=False)[:, 0]
     for axes, task in zip(panels, tasks, strict=True):
@@ -51,34 +56,20 @@ def task_accuracy(study: StoredStudy, trials: pd.DataFrame, curves: pd.DataFrame
         for place, name in zip(row_places(heights), arms, strict=True):
             _draw(axes, place, rows.loc[rows["arm"] == name, "accuracy"], styles[name])
         for chance in rows["chance"].dropna().unique():
-            axes.axvline(chance, color=MUTED, linewidth=0.9, linestyle=(0, (3, 2)), zorder=1)
-        axes.set_title(plain(task), loc="left", pad=3)
+            axes.axvline(chance, color=MUTED, linewidth=CHANCE_WIDTH, linestyle=CHANCE_DASHES, zorder=1)
+        axes.set_title(plain(task_title(task)), loc="left", pad=3)
         axes.set_ylim(sum(heights), 0)
         axes.set_yticks(row_places(heights), names, fontsize=FONT_SIZE)
         axes.set_xlim(-0.02, 1.02)
-        axes.xaxis.set_major_formatter(PercentFormatter(1.0, symbol="\N{NARROW NO-BREAK SPACE}%"))
+        axes.xaxis.set_major_formatter(percent())
         bare_rows(axes)
     panels[-1].set_xlabel("accuracy (dashed: chance)")
     return figure
 
 
-def last_accuracies(trials: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
-    """Return one row a finished trial and task: `arm`, `seed`, `task`, `accuracy`, `chance` (NaN where not told).
-
-    Args:
-        trials, curves: completed ones; a task's columns are `task:NAME/accuracy` and `task:NAME/chance`.
-
-    """
-    done = curves[curves["trial"].isin(trials.loc[trials["status"] == "done", "trial"])]
-    # Arms that mean the same run share its trial, and each has a row of its own.
-    lasts = done.sort_values("step", kind="stable").drop_duplicates(["arm", "trial"], keep="last")
-    found = []
-    for task in task_columns(curves):
-        accuracy, chance = f"task:{task}/accuracy", f"task:{task}/chance"
-        values = pd.to_numeric(lasts[accuracy])
-        known = pd.to_numeric(lasts[chance]) if chance in lasts else pd.Series(np.nan, index=lasts.index)
-        found.append(lasts[["arm", "seed"]].assign(task=task, accuracy=values, chance=known).dropna(subset="accuracy"))
-    return pd.concat(found) if found else pd.DataFrame(columns=["arm", "seed", "task", "accuracy", "chance"])
+def percent() -> PercentFormatter:
+    """Return what writes shares along an axis as percent."""
+    return PercentFormatter(1.0, symbol="\N{NARROW NO-BREAK SPACE}%")
 
 
 def _draw(axes: Axes, place: float, values: pd.Series[float], style: ArmStyle) -> None:

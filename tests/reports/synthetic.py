@@ -266,3 +266,49 @@ def hostile() -> tuple[StoredStudy, pd.DataFrame, pd.DataFrame]:
     trials.loc[trials["status"] == "failed", "failure_message"] = "<img src=x onerror=alert(2)> & more"
     curves = curves_of(study, trials, dict.fromkeys(HOSTILE_NAMES[1:], True))
     return study, trials, curves.rename(columns={"future_context/loss": "<i>plug-in/../x</i>/loss"})
+
+
+def planning(seeds: int = 5) -> tuple[StoredStudy, pd.DataFrame, pd.DataFrame]:
+    """A path-star study: the reference copies what it is shown, one arm plans in every seed, one in some."""
+    study = study_of(
+        {
+            "next token": {"objective": "none"},
+            "teacherless": {"objective": "teacherless"},
+            "bag of words": {"objective": "bag_of_words"},
+        },
+        "next token",
+        seeds,
+        title="Which objective solves path-star graphs?",
+    )
+    names = [arm.name for arm in study.arms]
+    losses = {name: seed_losses(0.4, -0.1 * place, seeds) for place, name in enumerate(names)}
+    trials = trials_of(study, losses)
+    some = [step if seed % 2 else None for seed, step in enumerate([0, 240, 0, 280, 0, 120, 0, 240])]
+    jumps = {names[0]: [None] * 8, names[1]: [80, 120, 120, 160, 40, 120, 80, 200], names[2]: some}
+    return study, without_text(trials), with_jumps(without_text(curves_of(study, trials)), jumps)
+
+
+def without_text(frame: pd.DataFrame) -> pd.DataFrame:
+    """A frame of trials whose loss is over the tokens of answers, which have no bytes."""
+    return frame.drop(columns="bits_per_byte")
+
+
+def with_jumps(curves: pd.DataFrame, jumps: Mapping[str, Sequence[int | None]], chance: float = 0.2) -> pd.DataFrame:
+    """Curves with the metrics of a path-star graph; arm `a` finds the path with seed i from step jumps[a][i] on."""
+    generator = np.random.default_rng(3)
+    found = pd.Series(
+        [(step := jumps[row.arm][row.seed]) is not None and row.step >= step for row in curves.itertuples()],
+        index=curves.index,
+    )
+    noise = generator.normal(0, 0.004, (3, len(curves)))
+    learned = np.minimum(curves["step"] / 60, 1)
+    return curves.assign(
+        **{
+            "task:full_path/accuracy": np.where(found, 0.985 + noise[0], chance * learned + noise[0]).clip(0, 1),
+            "task:full_path/chance": chance,
+            "task:first_hop/accuracy": np.where(found, 0.988 + noise[1], chance + noise[1]).clip(0, 1),
+            "task:first_hop/chance": chance,
+            "task:full_path_forced/accuracy": (0.05 + 0.94 * learned + noise[2]).clip(0, 1),
+            "task:effective_rank/value": 20 + 12 * found + 4 * learned,
+        }
+    )
