@@ -55,10 +55,17 @@ class _Shown:
     equivalence: bool
     paired: bool
     several: bool
+    bits_per_byte: bool
+    of_answers: bool
 
 
-def main_table(study: StoredStudy, trials: pd.DataFrame, comparisons: Mapping[str, Comparison]) -> Table:
-    """Return the main table; an arm stands in bold only where it is the best of those with the verdict "better"."""
+def main_table(
+    study: StoredStudy, trials: pd.DataFrame, comparisons: Mapping[str, Comparison], *, of_answers: bool = False
+) -> Table:
+    """Return the main table; an arm stands in bold only where it is the best of those with the verdict "better".
+
+    `of_answers` says that losses are over the tokens of a task's answers alone.
+    """
     trials = complete_trials(study, trials)
     every, asked = list(comparisons.values()), hypotheses(comparisons)
     shown = _Shown(
@@ -68,6 +75,8 @@ def main_table(study: StoredStudy, trials: pd.DataFrame, comparisons: Mapping[st
         equivalence=any(comparison.verdict is Verdict.EQUIVALENT for comparison in every),
         paired=all(comparison.pairs.proven for comparison in every),
         several=len(asked) > 1,
+        bits_per_byte=has_bits_per_byte(trials),
+        of_answers=of_answers,
     )
     better = [comparison for comparison in asked if comparison.verdict is Verdict.BETTER]
     best = min(better, key=lambda comparison: comparison.mean).arm if better else None
@@ -97,7 +106,7 @@ def _columns(shown: _Shown) -> tuple[Column, ...]:
         Column("seeds", numeric=True),
         Column("train loss", numeric=True, sortable=False),
         Column("validation loss", numeric=True),
-        Column("bits per byte", numeric=True),
+        Column("bits per byte", numeric=True) if shown.bits_per_byte else None,
         Column(f"{difference} [95 % interval]", numeric=True),
         Column("p", numeric=True) if shown.p else None,
         Column("p (Holm)", numeric=True) if shown.p and shown.several else None,
@@ -127,7 +136,7 @@ def _row(
         Cell(f"{finished}/{len(arm.trials) or len(study.seeds)}", key=finished),
         measured["train_loss"].alone(arm.name),
         measured["validation_loss"].with_half_width(arm.name),
-        measured["bits_per_byte"].alone(arm.name),
+        measured["bits_per_byte"].alone(arm.name) if shown.bits_per_byte else None,
         _difference_cell(comparison, decimals(comparisons.values()), best),
         _p_cell(comparison, "p") if shown.p else None,
         _p_cell(comparison, "p_adjusted") if shown.p and shown.several else None,
@@ -167,6 +176,12 @@ def _measure(study: StoredStudy, trials: pd.DataFrame, measure: str) -> _Measure
     return _Measured(means, numbers.shared_decimals(mean.half_width for mean in means.values()))
 
 
+def has_bits_per_byte(trials: pd.DataFrame) -> bool:
+    """Return whether a finished trial tells bits per byte; so long as none has a loss either, it may be expected."""
+    done = trials[trials["status"] == "done"]
+    return bool(done["bits_per_byte"].notna().any() or done["validation_loss"].isna().all())
+
+
 def mean_of(trials: pd.DataFrame, arm: str, measure: str) -> Mean:
     """Return the mean of a measure over an arm's finished trials."""
     values = results(trials, arm, measure)
@@ -179,8 +194,9 @@ def mean_of(trials: pd.DataFrame, arm: str, measure: str) -> Mean:
 def _notes(study: StoredStudy, shown: _Shown, comparisons: Mapping[str, Comparison]) -> tuple[str, ...]:
     family = len(hypotheses(comparisons))
     word = "Paired differences" if shown.paired else "Differences by seed"
+    tokens = "token of the answers" if shown.of_answers else "token"
     notes = [
-        "Losses are next-token cross-entropy in nats per token, without auxiliary terms; ± is half of the 95 % t "
+        f"Losses are next-token cross-entropy in nats per {tokens}, without auxiliary terms; ± is half of the 95 % t "
         "interval over seeds. Train losses are shown, not ranked: arms with different objectives do not train for them "
         "alone.",
         f"{word} are arm minus reference, so negative is better; intervals are t intervals for one comparison each.",

@@ -11,6 +11,7 @@ from ablations.stored import StoredStudy
 from deepsight.training.names import CONFIG_FILE
 from reports import numbers
 from reports.frames import complete_trials, configuration, rows_of
+from reports.main_table import has_bits_per_byte
 from reports.records import Records, summary
 from reports.table import ARM, Cell, Column, Table, columns_of, number_cell
 from reports.wording import setting_text
@@ -46,6 +47,7 @@ def configuration_differences(study: StoredStudy, trials: pd.DataFrame) -> Table
 def every_trial(study: StoredStudy, trials: pd.DataFrame, records: Records) -> Table:
     """Return one row a trial, linked to its folder and to its configuration where there is one."""
     trials = complete_trials(study, trials)
+    bits = has_bits_per_byte(trials)
     rows = tuple(
         (
             trial_cell(row.trial),
@@ -54,7 +56,7 @@ def every_trial(study: StoredStudy, trials: pd.DataFrame, records: Records) -> T
             Cell(str(row.status), kind=str(row.status)),
             number_cell(row.train_loss),
             number_cell(row.validation_loss),
-            number_cell(row.bits_per_byte),
+            *([number_cell(row.bits_per_byte)] if bits else []),
             Cell(numbers.duration(row.seconds), key=row.seconds),
             file_cell(row.trial, CONFIG_FILE, records.configured),
         )
@@ -67,7 +69,7 @@ def every_trial(study: StoredStudy, trials: pd.DataFrame, records: Records) -> T
         Column("status"),
         Column("train loss", numeric=True, sortable=False),
         Column("validation loss", numeric=True),
-        Column("bits per byte", numeric=True),
+        *([Column("bits per byte", numeric=True)] if bits else []),
         Column("time", numeric=True),
         Column("configuration", sortable=False),
     )

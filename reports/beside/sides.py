@@ -19,6 +19,7 @@ from reports.comparisons import Comparison, compare
 from reports.main_table import main_table
 from reports.sources import read_sources
 from reports.table import Table
+from reports.task_results import measured_tasks
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Side:
     @cached_property
     def main(self) -> Table:
         """The main table of this study."""
-        return main_table(self.study, self.trials, self.comparisons)
+        return main_table(self.study, self.trials, self.comparisons, of_answers=bool(measured_tasks(self.curves)))
 
     @cached_property
     def arms(self) -> dict[str, StoredArm]:
