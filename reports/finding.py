@@ -16,6 +16,7 @@ from reports.statistics import MOST_SEEDS, VERDICT_PAIRS, Verdict, t_interval
 from reports.wording import counted, is_or_are, listed, named, sentence
 
 MOST_NAMES = 4
+COMPARED_BY = "validation loss (next-token cross-entropy without auxiliary terms, nats per token)"
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,7 @@ def find(study: StoredStudy, trials: pd.DataFrame, comparisons: Mapping[str, Com
     """Say what the finished trials of a study show; never "better" or "worse" of fewer than five pairs."""
     trials = complete_trials(study, trials)
     if not (trials["status"] == "done").any():
-        return Finding(
-            "There is no finding yet: no trial has finished.", (_question(study), _plan(study, trials, comparisons))
-        )
+        return nothing_finished(study, trials, comparisons, COMPARED_BY)
     asked = hypotheses(comparisons)
     groups: dict[Verdict, list[Comparison]] = {}
     for comparison in asked:
@@ -45,15 +44,23 @@ def find(study: StoredStudy, trials: pd.DataFrame, comparisons: Mapping[str, Com
     context = _Context(study.equivalence_margin, decimals(comparisons.values()))
     said = [SENTENCES[kind](groups[kind], context) for kind in SENTENCES if kind in groups]
     sentences = (
-        _question(study),
-        _plan(study, trials, comparisons),
+        question(study),
+        plan(study, trials, comparisons, COMPARED_BY),
         _reference(study, trials),
         *said,
-        *(_control(control) for control in controls(comparisons)),
+        *(control_sentence(control) for control in controls(comparisons)),
         _key(asked, groups),
-        _compute(study, trials),
+        compute(study, trials),
     )
     return Finding(_headline(study, groups), tuple(text for text in sentences if text))
+
+
+def nothing_finished(
+    study: StoredStudy, trials: pd.DataFrame, comparisons: Mapping[str, Comparison], compared_by: str
+) -> Finding:
+    """Say what was asked and planned, where no trial has finished."""
+    said = (question(study), plan(study, trials, comparisons, compared_by))
+    return Finding("There is no finding yet: no trial has finished.", said)
 
 
 def _headline(study: StoredStudy, groups: Mapping[Verdict, Sequence[Comparison]]) -> str:
@@ -96,11 +103,13 @@ COUNTS = {
 }
 
 
-def _question(study: StoredStudy) -> str:
+def question(study: StoredStudy) -> str:
+    """Return what was asked."""
     return sentence(f"Asked: {study.title}") if study.title.strip() else sentence(f"Study {named(study.name)}")
 
 
-def _plan(study: StoredStudy, trials: pd.DataFrame, comparisons: Mapping[str, Comparison]) -> str:
+def plan(study: StoredStudy, trials: pd.DataFrame, comparisons: Mapping[str, Comparison], compared_by: str) -> str:
+    """Return with how many arms, seeds and tokens it was asked, and what arms are compared by."""
     tokens = trials.loc[trials["status"] == "done", "tokens"].dropna()
     low, high = numbers.quantity(float(tokens.min())), numbers.quantity(float(tokens.max()))
     budget = f", and {low if low == high else f'{low} to {high}'} training tokens a trial" if len(tokens) else ""
@@ -109,8 +118,8 @@ def _plan(study: StoredStudy, trials: pd.DataFrame, comparisons: Mapping[str, Co
     return (
         f"Planned: {counted(others, 'arm')}{' and an A/A control' if control else ''} beside the reference "
         f"{named(study.reference)}, "
-        f"{counted(len(study.seeds), 'seed')} each{budget}; compared by validation loss (next-token cross-entropy "
-        f"without auxiliary terms, nats per token) over {_pairing([c.pairs for c in comparisons.values()])}."
+        f"{counted(len(study.seeds), 'seed')} each{budget}; compared by {compared_by} over "
+        f"{_pairing([c.pairs for c in comparisons.values()])}."
     )
 
 
@@ -137,7 +146,7 @@ def _reference(study: StoredStudy, trials: pd.DataFrame) -> str:
     return f"The reference reached {value} ({counted(len(losses), 'seed')})."
 
 
-def _compute(study: StoredStudy, trials: pd.DataFrame) -> str:
+def compute(study: StoredStudy, trials: pd.DataFrame) -> str:
     """Name the arms that were given clearly more compute than the reference; nothing where there is none."""
     reference = flops_used(study, trials, study.reference)
     ratios = {arm.name: flops_used(study, trials, arm.name) / reference for arm in study.arms if reference}
@@ -244,7 +253,7 @@ SENTENCES: dict[Verdict, Callable[[Sequence[Comparison], _Context], str]] = {
 }
 
 
-def _control(control: Comparison) -> str:
+def control_sentence(control: Comparison) -> str:
     """Say whether the comparison finds nothing where there is nothing."""
     name, pairs = f"The A/A control {named(control.arm)}", control.pairs
     if not pairs.count:

@@ -27,6 +27,9 @@ from reports.published_table import published_comparison
 from reports.records import Records
 from reports.table import Table
 from reports.table_formats import FORMATS
+from reports.task_finding import find_success
+from reports.task_study import task_study
+from reports.task_table import task_table
 from reports.warnings import study_warnings
 
 REPORT_FOLDER = "report"
@@ -46,10 +49,12 @@ def write_report(study: StoredStudy, trials: pd.DataFrame, curves: pd.DataFrame,
     """
     trials, curves = complete_trials(study, trials), complete_curves(study, curves)
     comparisons = compare(study, trials)
+    task = task_study(study, trials, curves, comparisons)
     all_tables = {
         table.name: table
         for table in (
-            main_table(study, trials, comparisons),
+            task_table(task) if task else None,
+            main_table(study, trials, comparisons, of_answers=task is not None),
             published_comparison(study, trials, comparisons),
             fairness(study, trials, curves, comparisons),
             efficiency(study, curves, comparisons),
@@ -70,7 +75,7 @@ def write_report(study: StoredStudy, trials: pd.DataFrame, curves: pd.DataFrame,
         )
         page = Page(
             study=study,
-            finding=find(study, trials, comparisons),
+            finding=find_success(task, trials, comparisons) if task else find(study, trials, comparisons),
             warnings=tuple(study_warnings(study, trials, curves, comparisons)),
             tables=all_tables,
             figures=tuple(page_figures),

@@ -13,9 +13,10 @@ from reports.beside.comparable import remarks
 from reports.beside.figure import differences
 from reports.beside.settings import study_differences
 from reports.beside.sides import Side
-from reports.finding import Finding, find
+from reports.finding import Finding
 from reports.page import PageFigure, rendered
 from reports.table import Table
+from reports.task_finding import tell
 from reports.warnings import StudyWarning, study_warnings
 from reports.writing import INDEX, remove_others, write_figures, write_table
 
@@ -86,7 +87,7 @@ def _told(side: Side) -> Told:
     frames = (side.study, side.trials)
     return Told(
         side,
-        find(*frames, side.comparisons),
+        tell(*frames, side.curves, side.comparisons),
         tuple(study_warnings(*frames, side.curves, side.comparisons)),
     )
 
