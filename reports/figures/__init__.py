@@ -16,6 +16,7 @@ from reports.figures.look_ahead import loss_by_look_ahead
 from reports.figures.positions import loss_by_position
 from reports.figures.reaching import cost_to_reach
 from reports.figures.sizes import size_and_loss
+from reports.figures.task_curves import task_curves
 from reports.figures.tasks import task_accuracy
 
 __all__ = [
@@ -38,4 +39,5 @@ __all__ = [
     "reporting_objectives",
     "size_and_loss",
     "task_accuracy",
+    "task_curves",
 ]

@@ -20,7 +20,7 @@ from matplotlib.ticker import (
 )
 
 from ablations.stored import StoredStudy
-from reports.figures.curves import mean_rows
+from reports.figures.lines import draw_mean, draw_trials
 from reports.figures.panels import Panel, Row, figure_rows
 from reports.figures.style import (
     ARM_COLOURS,
@@ -127,9 +127,11 @@ def _draw_panel(
         for side, column in panel.columns.items():
             # A logarithmic axis has no place for zero, and a mean of logarithms even less.
             shown = rows[rows[column] > 0] if logarithmic else rows.dropna(subset=[column])
+            look = (styles[arm].colour, _dashes(styles[arm], side))
             if len(arms) <= MOST_ARMS_WITH_SEEDS:
-                _draw_trials(axes, shown, column, styles[arm], side)
-            _draw_mean(axes, trials[trials["arm"] == arm], shown, column, styles[arm], side, logarithmic)
+                draw_trials(axes, shown, column, "tokens", *look)
+            own = trials[trials["arm"] == arm]
+            draw_mean(axes, own, shown, column, "tokens", *look, geometric=logarithmic)
     if logarithmic:
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(numticks=5))
@@ -144,21 +146,6 @@ def _draw_panel(
     axes.set_xlim(0, tokens if tokens > 0 else 1)
     axes.yaxis.grid(True)
     sns.despine(ax=axes)
-
-
-def _draw_trials(axes: Axes, rows: pd.DataFrame, column: str, style: ArmStyle, side: str) -> None:
-    if rows["trial"].nunique() > 1:
-        for _, trial in rows.groupby("trial", sort=False):
-            axes.plot(trial["tokens"], trial[column], color=style.colour, linewidth=0.4, alpha=0.4,
-                      linestyle=_dashes(style, side))  # fmt: skip
-
-
-def _draw_mean(
-    axes: Axes, trials: pd.DataFrame, rows: pd.DataFrame, column: str, style: ArmStyle, side: str, logarithmic: bool
-) -> None:
-    means = mean_rows(trials, rows, column).groupby("tokens")[column]
-    line = np.exp(means.agg(lambda values: np.log(values).mean())) if logarithmic else means.mean()
-    axes.plot(line.index, line.to_numpy(), color=style.colour, linewidth=1.4, linestyle=_dashes(style, side), zorder=3)
 
 
 def _dashes(style: ArmStyle, side: str) -> Any:

@@ -124,6 +124,9 @@ CASES = {
     "differences_of_two_studies": Case(of_both, lambda: (synthetic.four_arms(), synthetic.half_finished())),
     "task_accuracy": Case(figures.task_accuracy, with_tasks),
     "task_accuracy_of_hostile_names": Case(figures.task_accuracy, lambda: with_tasks(synthetic.hostile)),
+    "task_accuracy_of_path_stars": Case(figures.task_accuracy, synthetic.planning),
+    "task_curves": Case(figures.task_curves, synthetic.planning),
+    "task_curves_of_hostile_names": Case(figures.task_curves, lambda: with_tasks(synthetic.hostile)),
     "objective_diagnostics": Case(figures.objective_diagnostics, synthetic.four_arms),
     "objective_diagnostics_of_a_plug_in": Case(figures.objective_diagnostics, synthetic.hostile),
 }
