@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ablations.attempts import result_of
+from ablations.frames import TASK
 from ablations.plan import Plan, Trial
 from ablations.stored import trial_folder
 
@@ -24,7 +25,7 @@ COMPARED = (
     "validation_loss",
     "bits_per_byte",
 )
-"""Of a result: what an equal run must repeat to the last bit on an equal machine."""
+"""Of a result: what an equal run must repeat to the last bit on an equal machine; a task's measures too."""
 
 
 @dataclass(frozen=True)
@@ -81,4 +82,6 @@ def _compared(trial: Trial, first: Path, second: Path) -> Check:
     before, now = result_of(first), result_of(second)
     if before is None or now is None:
         return Check(trial, {}, missing=True)
-    return Check(trial, {key: (before.get(key), now.get(key)) for key in COMPARED if before.get(key) != now.get(key)})
+    tasks = (key for key in {**before, **now} if key.startswith(TASK))
+    compared = dict.fromkeys([*COMPARED, *tasks])
+    return Check(trial, {key: (before.get(key), now.get(key)) for key in compared if before.get(key) != now.get(key)})

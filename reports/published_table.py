@@ -58,10 +58,10 @@ def differences_to_published(config: Mapping[str, Any], run: PublishedRun) -> It
     """
     model, data = config["model"], config["data"]
     layers = model["layers"] if isinstance(model["layers"], list) else [model["layers"]]
-    corpus = data["corpus"]
+    corpus = data.get("corpus") or data["task"]
     ours_and_theirs: dict[str, tuple[Any, Any]] = {
         "corpus": (corpus.get("dataset", corpus["name"]), DATASET),
-        "tokenizer": (data["tokenizer"], TOKENIZER),
+        "tokenizer": (data.get("tokenizer"), TOKENIZER),
         "steps": (config["training"]["steps"], STEPS),
         "context": (model["context"], run.context),
         "width": (model["width"], run.width),

@@ -123,7 +123,7 @@ def test_copying_from_the_shown_answer_is_told_from_planning() -> None:
         assert measures[name].value == pytest.approx(0.5, abs=0.05)
     assert measures["token_3_forced"].chance == 1 / 6
     assert measures["rest_of_path_forced"].chance == pytest.approx(1 / 36)
-    assert list(measures)[0] == "full_path"
+    assert next(iter(measures)) == "full_path"
     assert "rest_of_path" not in PathStar(length=2).measure(
         Solver(PathStar(length=2)), PathStar(length=2).draw(np.random.RandomState(0), 4)
     )
