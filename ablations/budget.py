@@ -39,7 +39,7 @@ def matched_steps(
         raise UserError(f"unknown value {by!r}{suggestion(str(by), BUDGETS)}", ("match",))
 
     def each_step(run: RunConfig) -> float:
-        tokens = run.training.batch_size * run.model.context
+        tokens = run.training.batch_size * run.sequence_length
         if by == "tokens":
             return tokens
         return tokens * (training_flops_per_token(run) if by == "flops" else _positive(seconds_per_token(run)))

@@ -139,5 +139,5 @@ def _name(trial: Trial) -> str:
 
 def _work(plan: Plan, trial: Trial) -> float:
     training = trial.config.training
-    tokens = training.steps * training.batch_size * trial.config.model.context
+    tokens = training.steps * training.batch_size * trial.config.sequence_length
     return float(plan.costs[trial.arm].training_flops_per_token * tokens)

@@ -200,7 +200,7 @@ def measured(config: RunConfig) -> Measured:
     objectives.prepare(Preparation(model, lambda: torch.ones(model.vocabulary, dtype=torch.int64), config.seed))
     optimizer = build_optimizer([model, objectives], config.training)
     weights = _resident() - before
-    context, whole = config.model.context, config.runtime.micro_batch_size or config.training.batch_size
+    context, whole = config.sequence_length, config.runtime.micro_batch_size or config.training.batch_size
     rows = max(1, min(whole, MOST_TOKENS // context))
     with myopic(config.training.myopic):
         times = [_timed_step(config, device, model, objectives, optimizer, rows, step) for step in range(STEPS)]
@@ -213,7 +213,7 @@ def measured(config: RunConfig) -> Measured:
 def _timed_step(
     config: RunConfig, device: torch.device, model: Any, objectives: Any, optimizer: Any, rows: int, step: int
 ) -> float:
-    context, later = config.model.context, objectives.lookahead
+    context, later = config.sequence_length, objectives.lookahead
     generator = torch.Generator().manual_seed(step)
     shape = (rows, context + 1 + later)
     tokens = torch.randint(config.data.vocabulary, shape, generator=generator).to(device)
@@ -261,4 +261,4 @@ def seconds_of_trial(config: RunConfig, one: Measured) -> float:
     evaluations = 1 + -(-training.steps // evaluation.every)
     # Without a number of windows, the whole split is read; its size is not known before it is packed.
     read = evaluations * (evaluation.windows or 256) * EVALUATION_SHARE
-    return START_SECONDS + one.seconds_per_token * (trained + read) * config.model.context
+    return START_SECONDS + one.seconds_per_token * (trained + read) * config.sequence_length

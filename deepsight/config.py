@@ -169,6 +169,11 @@ class RunConfig(Strict):
             raise UserError(f"a context of {context} has no position {first}; the last is {context - 1}", place)
         return self
 
+    @property
+    def sequence_length(self) -> int:
+        """Input tokens of a training sequence: the context of text, and what a task's sequences have."""
+        return self.model.context if self.data.task is None else self.data.build_task().length - 1
+
     def complete(self) -> dict[str, Any]:
         """Return plain data from which the same configuration can be read again."""
         return self.model_dump(mode="json")

@@ -106,7 +106,7 @@ def _built(config: RunConfig) -> tuple[Architecture, Objectives]:
 
 def _counted_training_flops(config: RunConfig) -> int:
     model, objectives = _built(config)
-    return _training_flops(model, objectives, config.model.context) // config.model.context
+    return _training_flops(model, objectives, config.sequence_length) // config.sequence_length
 
 
 def _counted(config: RunConfig) -> Cost:
@@ -115,7 +115,7 @@ def _counted(config: RunConfig) -> Cost:
     training_only = parameter_count(objectives)
     total = inference + training_only
     trained = sum(w.numel() for part in (model, objectives) for w in part.parameters() if w.requires_grad)
-    context = config.model.context
+    context = config.sequence_length
     forward = _forward_flops(model, context)
     training = _training_flops(model, objectives, context)
     rows = min(config.runtime.micro_batch_size or config.training.batch_size, config.training.batch_size)

@@ -163,3 +163,19 @@ def test_nothing_of_the_models_size_is_allocated() -> None:
     allocated = peak_bytes(lambda: costs.append(cost_of(config)))
     assert costs[0].total > 90_000_000
     assert allocated < 1_000_000
+
+
+def test_a_task_counts_the_tokens_that_its_sequences_have() -> None:
+    def run(context: int) -> RunConfig:
+        return run_config(
+            {
+                "model": {"architecture": "baseline", "width": 8, "layers": 1, "heads": 1, "context": context},
+                "data": {"task": "path_star"},
+                "training": {"steps": 1, "batch_size": 2, "learning_rate": 1e-3},
+                "evaluation": {"every": 1},
+            }
+        )
+
+    just, wide = cost_of(run(24)), cost_of(run(60))
+    assert wide.training_flops_per_token == just.training_flops_per_token
+    assert wide.training_memory == just.training_memory + 16 * 8 * (60 - 24)
