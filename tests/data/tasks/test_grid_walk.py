@@ -19,7 +19,7 @@ from deepsight.errors import UserError
 from deepsight.evaluation.player import NetworkPlayer
 from deepsight.plug_ins import tasks
 from tests.data.tasks.made_up_players import MadeUp, always
-from tests.models import EVERY_ARCHITECTURE, small_model
+from tests.models import ARCHITECTURES, small_model
 
 STEPS = {"N": (-1, 0), "E": (0, 1), "S": (1, 0), "W": (0, -1)}
 Cell = tuple[int, int]
@@ -258,8 +258,8 @@ def test_states_without_the_position_give_chance() -> None:
     assert found["probe"].value == pytest.approx(found["probe"].chance, abs=0.05)
 
 
-@pytest.mark.parametrize("architecture", EVERY_ARCHITECTURE)
-def test_networks_are_measured(architecture: str) -> None:
+@pytest.mark.parametrize("architecture", [*ARCHITECTURES, {"name": "canonical", "prefix": 1}])
+def test_networks_are_measured(architecture: str | dict[str, Any]) -> None:
     task = GridWalk(3, 3, longest=10)
     model = small_model(architecture, vocabulary=len(task.words))
     found = task.measure(NetworkPlayer(model, 32), task.draw(np.random.RandomState(0), 100))
