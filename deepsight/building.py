@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from deepsight.architecture import Architecture
 from deepsight.config import RunConfig
-from deepsight.data.tasks.sequences import DATA_SEED, check_context, distinct
+from deepsight.data.tasks.sequences import DATA_SEED, check_context, distinct, first_scored
 from deepsight.errors import UserError
 from deepsight.initialisation import initialise, own_stream
 from deepsight.objectives_of_run import Objectives
@@ -54,6 +55,14 @@ def check_buildable(config: RunConfig) -> None:
 def _check_task(config: RunConfig) -> None:
     task = config.data.build_task()
     check_context(task, config.model.context)
+    factory: Any = architectures[config.model.architecture_name].factory
+    first = factory.first_predicted(config.model)
+    if first and (answered := first_scored(task)) <= first:
+        raise UserError(
+            f"{config.model.architecture_name} predicts from the token {first + 1} of a sequence on (counted from 0), "
+            f"and this task's answers begin at the token {answered}; choose another architecture",
+            ("model", "architecture"),
+        )
     if task.training_set is not None:
         try:
             distinct(task, task.training_set, DATA_SEED)

@@ -23,6 +23,8 @@ NEW_AT_LEAST = 0.01
 """Share of drawn sequences that must be new while a training set is made; where it is less, they run out."""
 DATA_SEED = 0
 """Of what is the same for every run: the fixed training set, and the held-out sequences."""
+EXAMINED = 256
+"""Sequences that are looked at to learn where answers begin."""
 MOST_DRAWS = 400
 """Blocks without a single fitting sequence after which there is none."""
 
@@ -195,3 +197,9 @@ def check_context(task: Task, context: int) -> None:
             f"sequences of {task.length} tokens need a context of at least {task.length - 1}, not {context}",
             ("model", "context"),
         )
+
+
+def first_scored(task: Task) -> int:
+    """Return the first token, from 0, that is an answer in some sequence."""
+    sequences = drawn(task, EXAMINED, DATA_SEED, "examined")
+    return int(task.scored(sequences).any(axis=0).argmax())

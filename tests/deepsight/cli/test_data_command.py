@@ -104,6 +104,11 @@ def test_a_run_on_a_task_measures_it_and_its_model_generates(deepsight: Any, tmp
             "data.task={name: path_star, degree: 1, length: 2, training_set: 999}",
             "data.task.training_set: there are only",
         ),
+        (
+            "model={architecture: canonical, width: 8, layers: [1, 1], heads: 1, context: 48}",
+            "model.architecture: canonical predicts from the token 25 of a sequence on (counted from 0), and this "
+            "task's answers begin at the token 21",
+        ),
         ("objective={name: multi_token, n: 5}", "objective.0: multi_token looks 5 tokens ahead"),
     ],
 )
