@@ -11,9 +11,10 @@ from pathlib import Path
 
 from ablations.attempts import result_of
 from ablations.stored import PLAN_FILE, trial_folder
+from deepsight.evaluation.probes.answers import answer_file, answered
 from deepsight.files import TEMPORARY
 from deepsight.training.lock import LockedError, locked
-from deepsight.training.names import HEARTBEAT_FILE, LOCK_FILE
+from deepsight.training.names import HEARTBEAT_FILE, LOCK_FILE, PROBES_FOLDER
 
 NOT_SHARED = (LOCK_FILE, HEARTBEAT_FILE)
 
@@ -50,6 +51,9 @@ def _brought(source: Path, target: Path) -> bool:
         for file in source.iterdir():
             if file.is_file() and file.name not in NOT_SHARED and not file.name.endswith(TEMPORARY):
                 _linked(file, temporary / file.name)
+        for name in answered(source):
+            (temporary / PROBES_FOLDER).mkdir(exist_ok=True)
+            _linked(answer_file(source, name), answer_file(temporary, name))
         temporary.chmod(0o755)
         if target.exists():
             with locked(target):

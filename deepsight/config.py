@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from deepsight.data.config import DataConfig
 from deepsight.errors import UserError
 from deepsight.files import digest_of_json
 from deepsight.limits import Count, Depth, Length, Seed, Threads, Width
 from deepsight.objective_specs import resolved_objectives
-from deepsight.plug_ins import ArchitectureSpec, architectures
+from deepsight.plug_ins import ArchitectureSpec, ProbeSpec, architectures
 from deepsight.registry import Spec
 from deepsight.validation import Strict, validated
 
@@ -125,6 +125,14 @@ class EvaluationConfig(Strict):
     first_position: int = Field(default=0, ge=0)
 
 
+def _each_once(specs: list[Spec]) -> list[Spec]:
+    names = [spec["name"] for spec in specs]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UserError(f"the probe {twice!r} is named twice; a run keeps what one of each name found")
+    return specs
+
+
 class RuntimeConfig(Strict):
     """How a run is carried out on this machine; no part of its identity.
 
@@ -137,6 +145,7 @@ class RuntimeConfig(Strict):
         checkpoint_every: steps between checkpoints; null for one at the end only.
         log_every: steps between logged training losses.
         tensorboard: also write TensorBoard events (needs the extra `tensorboard`).
+        probes: what the trained model is asked at the end of the run; `deepsight evaluate` asks it later.
 
     """
 
@@ -148,6 +157,7 @@ class RuntimeConfig(Strict):
     checkpoint_every: Count | None = None
     log_every: Count = 10
     tensorboard: bool = False
+    probes: Annotated[list[ProbeSpec], AfterValidator(_each_once)] = []
 
 
 class RunConfig(Strict):

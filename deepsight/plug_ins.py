@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from deepsight.architecture import Architecture
     from deepsight.data.corpora import Corpus
     from deepsight.data.tasks.task import Task
+    from deepsight.evaluation.probes.probe import Probe
 
 architectures: Registry[Architecture] = Registry("architecture", "architectures", supplied=("config", "vocabulary"))
 objectives: Registry[nn.Module] = Registry(
@@ -33,6 +34,7 @@ normalisers: Registry[nn.Module] = Registry("normaliser", "normalisers", offered
 distances: Registry[Callable[..., Tensor]] = Registry("distance", "distances", supplied=("prediction", "target"))
 corpora: Registry[Corpus] = Registry("corpus", "corpora")
 tasks: Registry[Task] = Registry("task", "tasks")
+probes: Registry[Probe] = Registry("probe", "probes")
 
 REGISTRIES: tuple[Registry[Any], ...] = (
     objectives,
@@ -45,6 +47,7 @@ REGISTRIES: tuple[Registry[Any], ...] = (
     architectures,
     corpora,
     tasks,
+    probes,
 )
 """Every kind of component, in the order in which people meet them."""
 
@@ -56,6 +59,7 @@ NormaliserSpec = Annotated[Spec | str, BeforeValidator(normalisers.resolve)]
 DistanceSpec = Annotated[Spec | str, BeforeValidator(distances.resolve)]
 CorpusSpec = Annotated[Spec | str, BeforeValidator(corpora.resolve)]
 TaskSpec = Annotated[Spec | str, BeforeValidator(tasks.resolve)]
+ProbeSpec = Annotated[Spec | str, BeforeValidator(probes.resolve)]
 
 
 def _short(spec: object) -> Spec | str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ablations.breakdowns import Breakdowns, read_breakdowns
+from ablations.probed import Probed, read_probes
 from ablations.stored import StoredStudy, trial_folder
 from deepsight.training.names import CONFIG_FILE, METRICS_FILE, PROVENANCE_FILE
 from reports.wording import setting_text
@@ -25,6 +26,7 @@ class Records:
         provenance: trial → commit, versions, device and the like, as the trial wrote it.
         measured: trials whose folder holds metrics.
         breakdowns: where in the validation text the losses lie.
+        probed: what probes found.
 
     """
 
@@ -32,6 +34,7 @@ class Records:
     provenance: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     measured: frozenset[str] = frozenset()
     breakdowns: Breakdowns = field(default_factory=Breakdowns)
+    probed: Probed = field(default_factory=Probed)
 
 
 def read_records(folder: Path, study: StoredStudy) -> Records:
@@ -49,7 +52,13 @@ def read_records(folder: Path, study: StoredStudy) -> Records:
             continue
         if isinstance(record, dict):
             provenance[trial] = record
-    return Records(frozenset(configured), provenance, frozenset(measured), read_breakdowns(folder, study))
+    return Records(
+        frozenset(configured),
+        provenance,
+        frozenset(measured),
+        read_breakdowns(folder, study),
+        read_probes(folder, study),
+    )
 
 
 def summary(records: Records) -> list[tuple[str, str]]:

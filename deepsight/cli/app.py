@@ -11,6 +11,7 @@ from deepsight.cli.ablate import ablate
 from deepsight.cli.calibrate import calibrate
 from deepsight.cli.convert import convert
 from deepsight.cli.data import app as data
+from deepsight.cli.evaluate import evaluate
 from deepsight.cli.generate import generate
 from deepsight.cli.model import model
 from deepsight.cli.objectives import app as objectives
@@ -30,6 +31,7 @@ app = typer.Typer(
 app.command("train")(train)
 app.command("ablate")(ablate)
 app.command("report")(report)
+app.command("evaluate")(evaluate)
 app.command("calibrate")(calibrate)
 app.command("model")(model)
 app.add_typer(objectives, name="objectives")

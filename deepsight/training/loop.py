@@ -20,6 +20,8 @@ from deepsight.data.source import Source
 from deepsight.evaluation.breakdown import Breakdown
 from deepsight.evaluation.losses import evaluate
 from deepsight.evaluation.player import NetworkPlayer
+from deepsight.evaluation.probes.asking import ask_at_the_end
+from deepsight.evaluation.probes.probe import Subject
 from deepsight.files import digest_of_json, write_json
 from deepsight.myopia import myopic
 from deepsight.objective import Preparation
@@ -285,5 +287,7 @@ class Trainer:
             "batch_digest": progress.batches,
             "data_digest": self.source.digest,
         }
+        subject = Subject(self.config, self.model, self.objectives, self.source, self.device)
+        ask_at_the_end(self.folder, self.config.runtime.probes, subject, self.alive)
         write_json(self.folder / RESULT_FILE, result)
         return result

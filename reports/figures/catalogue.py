@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from ablations.breakdowns import Breakdowns
+from ablations.probed import Probed
 from ablations.stored import StoredStudy
 from reports.comparisons import compare
 from reports.figures.categories import category_sweep
@@ -24,17 +25,15 @@ from reports.figures.layers import layer_splits
 from reports.figures.look_ahead import loss_by_look_ahead
 from reports.figures.panels import quantities
 from reports.figures.positions import loss_by_position
+from reports.figures.probes import Drawing, probe_drawings
 from reports.figures.reaching import cost_to_reach
 from reports.figures.sizes import size_and_loss
-from reports.figures.style import MOST_ARMS_WITH_SEEDS
+from reports.figures.style import MOST_ARMS_WITH_SEEDS, ArmStyle, arm_styles
 from reports.figures.sweeps import category_keys
 from reports.figures.task_curves import task_curves
 from reports.figures.tasks import MOST_TASKS, task_accuracy
 from reports.task_results import measured_tasks
 from reports.wording import listed, named
-
-Drawing = tuple[str, str, str, Figure | None]
-"""File name, title, caption, and the figure where there is something to show."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,11 @@ class NamedFigure:
 
 
 def all_figures(
-    study: StoredStudy, trials: pd.DataFrame, curves: pd.DataFrame, breakdowns: Breakdowns | None = None
+    study: StoredStudy,
+    trials: pd.DataFrame,
+    curves: pd.DataFrame,
+    breakdowns: Breakdowns | None = None,
+    probed: Probed | None = None,
 ) -> Iterator[NamedFigure]:
     """Yield every figure that has something to show, in the order of the page; each is drawn when it is asked for."""
     frames = (study, trials, curves)
@@ -86,9 +89,8 @@ def all_figures(
         name = f"{_file_name(key)}_sweep"
         drawings.append((name, title, _category_caption(reference), category_sweep(*frames, key=key)))
     drawings += _of_breakdowns(study, breakdowns or Breakdowns())
-    for name, title, caption, figure in drawings:
-        if figure is not None:
-            yield NamedFigure(name, title, caption, figure)
+    yield from _named(drawings)
+    yield from probe_figures(probed or Probed(), arm_styles(study))
     # What only the A/A control has does nothing, and has nothing to show.
     controls = [arm.name for arm in study.arms if arm.control]
     for objective in reporting_objectives(curves[~curves["arm"].isin(controls)]):
@@ -100,6 +102,23 @@ def all_figures(
                 number, of = (f"_{part + 1}", f", part {part + 1} of {parts}") if parts > 1 else ("", "")
                 caption = _diagnostics_caption(objective, set(quantities(curves, objective)))
                 yield NamedFigure(f"{name}{number}", f"Objective {objective}{of}", caption, figure)
+
+
+def probe_figures(found: Probed, styles: Mapping[str, ArmStyle]) -> Iterator[NamedFigure]:
+    """Yield the figures of what probes found.
+
+    Args:
+        found: in the trials of a study, or in a run.
+        styles: of each arm, in the order in which they are shown.
+
+    """
+    yield from _named(probe_drawings(found, styles))
+
+
+def _named(drawings: Iterable[Drawing]) -> Iterator[NamedFigure]:
+    for name, title, caption, figure in drawings:
+        if figure is not None:
+            yield NamedFigure(name, title, caption, figure)
 
 
 def _of_breakdowns(study: StoredStudy, found: Breakdowns) -> list[Drawing]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ablations.stored import PLAN_FILE, trial_folder
+from deepsight.evaluation.probes.answers import answer_file, answered
 from deepsight.training.lock import is_locked
 from deepsight.training.names import (
     ATTEMPTS_FILE,
@@ -36,9 +37,10 @@ def state_of(folder: Path) -> Any:
 
 def _trial_state(folder: Path) -> Any:
     stamps = [_stamp(folder / name) for name in READ_FILES]
+    answers = [_stamp(answer_file(folder, name)) for name in answered(folder)]
     finished = stamps[READ_FILES.index(RESULT_FILE)] is not None
     # A trial that is killed leaves its files as they were, and its lock free.
-    return folder.name, stamps, not finished and is_locked(folder)
+    return folder.name, stamps, answers, not finished and is_locked(folder)
 
 
 def _stamp(file: Path) -> tuple[int, int, int] | None:

@@ -1,0 +1,30 @@
+"""The figures of probes, by the probe that they are of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from ablations.probed import Probed
+from reports.figures.style import ArmStyle
+
+Drawing = tuple[str, str, str, Figure | None]
+"""File name, title, caption, and the figure where there is something to show."""
+
+DRAWINGS: dict[str, Callable[[Mapping[str, pd.DataFrame], Mapping[str, ArmStyle]], Iterator[Drawing]]] = {}
+"""Probe → what draws its tables (by name), given how each arm is drawn; a probe that is not here has no figures."""
+
+
+def probe_drawings(found: Probed, styles: Mapping[str, ArmStyle]) -> Iterator[Drawing]:
+    """Yield the figures of all probes that found something, those of one probe together.
+
+    Args:
+        found: in the trials of a study, or in a run.
+        styles: of each arm, in the order in which they are shown.
+
+    """
+    for probe in found.probes:
+        if probe in DRAWINGS:
+            yield from DRAWINGS[probe](found.tables(probe), styles)
