@@ -32,9 +32,9 @@ class PathStar(Task):
     Measures: `full_path` by free greedy decoding, `first_hop`, each later token of it (`token_3` …) and `rest_of_path`,
     all tokens after the first hop; their chance is 1/degree, since a wrong arm is wrong to its end. The same of single
     tokens and of `rest_of_path` under teacher forcing, `first_hop_forced`, …, where a later token's chance is that of
-    any node of the graph but the start. A rest of the path that is right when the arm is shown, and wrong when it is
-    not, is the Clever-Hans cheat. (A full path that is right token by token under teacher forcing is found by free
-    decoding too, so it is not measured twice.)
+    any node of the graph but the start. The last token stands in the prompt, so it has no chance. A rest of the path
+    that is right when the arm is shown, and wrong when it is not, is the Clever-Hans cheat. (A full path that is right
+    token by token under teacher forcing is found by free decoding too, so it is not measured twice.)
 
     Args:
         degree: number of arms, d.
@@ -142,7 +142,7 @@ class PathStar(Task):
 
     def _forced(self, right: npt.NDArray[np.bool_]) -> dict[str, Measure]:
         node = 1 / (self.nodes - 1)
-        rest = self._rest(right, "_forced", node ** (self.path_length - 2))
+        rest = self._rest(right, "_forced", node ** (self.path_length - 3))
         return {**self._tokens(right, "_forced", node), **rest}
 
     def _tokens(self, right: npt.NDArray[np.bool_], ending: str, later: float) -> dict[str, Measure]:
@@ -150,11 +150,13 @@ class PathStar(Task):
         for place in range(1, self.path_length):
             # Backwards, the first token after the goal is the first hop.
             name, chance = ("first_hop", 1 / self.degree) if place == 1 else (f"token_{place + 1}", later)
-            found[f"{name}{ending}"] = Measure(float(right[:, place].mean()), chance)
+            known = place == self.path_length - 1
+            found[f"{name}{ending}"] = Measure(float(right[:, place].mean()), None if known else chance)
         return found
 
     def _rest(self, right: npt.NDArray[np.bool_], ending: str, chance: float) -> dict[str, Measure]:
-        if self.path_length == 2:
+        if self.path_length < 4:
+            # Without a token between the first hop and the goal there is nothing to follow.
             return {}
         return {f"rest_of_path{ending}": Measure(float(right[:, 2:].all(axis=1).mean()), chance)}
 

@@ -118,15 +118,19 @@ def test_copying_from_the_shown_answer_is_told_from_planning() -> None:
     examples = drawn(task, 1500, 0, "held out", held_out=True)
     measures = task.measure(CleverHans(task), examples)
     assert measures["rest_of_path_forced"].value == 1.0
-    for name in ("full_path", "first_hop", "token_3", "token_4", "rest_of_path"):
+    for name in ("full_path", "first_hop", "token_3", "rest_of_path"):
         assert measures[name].chance == 0.5
         assert measures[name].value == pytest.approx(0.5, abs=0.05)
-    assert measures["token_3_forced"].chance == 1 / 6
-    assert measures["rest_of_path_forced"].chance == pytest.approx(1 / 36)
+    assert measures["token_3_forced"].chance == measures["rest_of_path_forced"].chance == 1 / 6
+    assert measures["token_4"].chance is measures["token_4_forced"].chance is None
     assert next(iter(measures)) == "full_path"
-    assert "rest_of_path" not in PathStar(length=2).measure(
-        Solver(PathStar(length=2)), PathStar(length=2).draw(np.random.RandomState(0), 4)
-    )
+
+
+def test_a_path_without_a_middle_has_no_rest_to_follow() -> None:
+    for length in (2, 3):
+        task = PathStar(length=length)
+        measures = task.measure(Solver(task), task.draw(np.random.RandomState(0), 4))
+        assert not any(name.startswith("rest") for name in measures)
 
 
 def test_teacherless_sequences_show_nothing_of_the_answer() -> None:
