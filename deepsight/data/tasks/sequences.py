@@ -67,7 +67,7 @@ def distinct(task: Task, count: int, seed: int) -> Sequences:
         sequences = sequences[task.keys(sequences) % np.uint64(task.held_out) != 0]
         together = np.concatenate([known, sequences])
         _, first = np.unique(together, axis=0, return_index=True)
-        if len(first) - len(known) < NEW_AT_LEAST * len(sequences):
+        if len(first) < count and len(first) - len(known) < NEW_AT_LEAST * len(sequences):
             raise UserError(
                 f"there are only about {len(first):,} different sequences to train on, not {count:,}",
                 ("training_set",),
