@@ -54,7 +54,7 @@ def print_task(spec: Spec, count: int, seed: int) -> None:
     facts = {
         "parameters": parameters or "none",
         "tokens": f"{task.length} a sequence, {len(task.words)} different ones",
-        "trained on": f"{kept}; one in {task.held_out} of the kinds is held out, and measured",
+        "trained on": f"{kept}; {task.held_out_told} held out, and measured",
         "source": component.source or "not given",
     }
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))

@@ -71,8 +71,8 @@ class TaskSource(Source):
         kept = self.task.training_set
         told = "new sequences at every step" if kept is None else f"{kept:,} sequences to train on"
         return (
-            f"{self.spec['name']}: sequences of {self.task.length} tokens, {self.vocabulary} token ids, {told}, one in "
-            f"{self.task.held_out} of the kinds held out"
+            f"{self.spec['name']}: sequences of {self.task.length} tokens, {self.vocabulary} token ids, {told}, "
+            f"{self.task.held_out_told} held out"
         )
 
 

@@ -63,6 +63,9 @@ class Task(ABC):
     held_out: ClassVar[int] = 16
     """One in so many of what `keys` tells apart is never trained on, and measured."""
 
+    held_out_told: ClassVar[str] = "one in 16 of the kinds"
+    """How people are told what is held out."""
+
     words: tuple[str, ...]
     length: int
     answer_length: int

@@ -58,6 +58,8 @@ class TriangleDiscovery(Creative):
 
     """
 
+    held_out_told = "the triangles outside that share"
+
     def __init__(
         self,
         vertices: Annotated[int, Field(ge=4)] = 200,
