@@ -34,7 +34,7 @@ class Probed:
     Attributes:
         frames: (probe, table) → the rows of all runs, each with `arm`, `seed` and `trial` before its own columns.
         asked: one row a run and probe: `arm`, `seed`, `trial`, `probe`, `spec` (complete), `seconds`, and `error`, a
-            sentence where the probe failed.
+            sentence where the probe failed and else missing.
 
     """
 

@@ -1,6 +1,7 @@
 """The figures of a study: each takes (study, trials, curves) and returns a matplotlib figure, or None without data.
 
-Those of where the loss lies take the study and frames of its breakdowns (`ablations.breakdowns`) instead.
+Those of where the loss lies take the study and frames of its breakdowns (`ablations.breakdowns`) instead, those of what
+probes found its frames (`ablations.probed`) and the styles of arms (`reports.figures.style.arm_styles`).
 """
 
 from reports.figures.categories import category_sweep
@@ -14,12 +15,14 @@ from reports.figures.horizons import horizon_sweep
 from reports.figures.layers import layer_splits
 from reports.figures.look_ahead import loss_by_look_ahead
 from reports.figures.positions import loss_by_position
+from reports.figures.probe_future import bag_gains, future_bits, future_losses
 from reports.figures.reaching import cost_to_reach
 from reports.figures.sizes import size_and_loss
 from reports.figures.task_curves import task_curves
 from reports.figures.tasks import task_accuracy
 
 __all__ = [
+    "bag_gains",
     "category_sweep",
     "cost_to_reach",
     "document_differences",
@@ -27,6 +30,8 @@ __all__ = [
     "factor_pair",
     "factor_pairs",
     "final_curves",
+    "future_bits",
+    "future_losses",
     "horizon_sweep",
     "interactions",
     "layer_splits",

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from ablations.probed import Probed
+from reports.figures.probe_future import Drawing, bag_drawings, future_drawings
 from reports.figures.style import ArmStyle
 
-Drawing = tuple[str, str, str, Figure | None]
-"""File name, title, caption, and the figure where there is something to show."""
-
-DRAWINGS: dict[str, Callable[[Mapping[str, pd.DataFrame], Mapping[str, ArmStyle]], Iterator[Drawing]]] = {}
+DRAWINGS: dict[str, Callable[[Mapping[str, pd.DataFrame], Mapping[str, ArmStyle]], Iterator[Drawing]]] = {
+    "future": future_drawings,
+    "future_bag": bag_drawings,
+}
 """Probe → what draws its tables (by name), given how each arm is drawn; a probe that is not here has no figures."""
 
 

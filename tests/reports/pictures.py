@@ -37,10 +37,11 @@ from scipy.ndimage import maximum_filter, minimum_filter
 from reports import figures
 from reports.beside import figure as beside
 from reports.beside.sides import Side
-from reports.figures.style import applied
+from reports.figures.style import applied, arm_styles
 from tests.reports import synthetic
 from tests.reports.breakdowns import breakdowns_of
 from tests.reports.drawings import attached, crossed, long_names, one_sweep, small_grid, unequal, with_tasks
+from tests.reports.probed import probed_of
 
 FOLDER = Path(__file__).parent / "baseline"
 DOTS = 100
@@ -78,6 +79,23 @@ def of_look_ahead(make: Callable[[], tuple[Any, ...]]) -> tuple[Any, ...]:
     study = make()[0]
     found = breakdowns_of(study)
     return study, found.positions, found.ahead
+
+
+def of_bits(make: Callable[[], tuple[Any, ...]]) -> tuple[Any, ...]:
+    study = make()[0]
+    states = probed_of(study).frames["future", "states"]
+    return states, arm_styles(study), "linear", [arm.name for arm in study.arms]
+
+
+def of_losses(make: Callable[[], tuple[Any, ...]]) -> tuple[Any, ...]:
+    study = make()[0]
+    found = probed_of(study)
+    return found.frames["future", "states"], found.frames["future", "controls"], arm_styles(study)
+
+
+def of_bags(make: Callable[[], tuple[Any, ...]]) -> tuple[Any, ...]:
+    study = make()[0]
+    return probed_of(study).frames["future_bag", "states"], arm_styles(study)
 
 
 def of_both(first: tuple[Any, ...], second: tuple[Any, ...]) -> Figure | None:
@@ -121,6 +139,12 @@ CASES = {
     ),
     "loss_by_look_ahead": Case(figures.loss_by_look_ahead, lambda: of_look_ahead(synthetic.four_arms)),
     "loss_by_look_ahead_of_short_names": Case(figures.loss_by_look_ahead, lambda: of_look_ahead(one_sweep)),
+    "future_bits": Case(figures.future_bits, lambda: of_bits(synthetic.four_arms)),
+    "future_bits_of_hostile_names": Case(figures.future_bits, lambda: of_bits(synthetic.hostile)),
+    "future_losses": Case(figures.future_losses, lambda: of_losses(synthetic.four_arms)),
+    "future_losses_of_hostile_names": Case(figures.future_losses, lambda: of_losses(synthetic.hostile)),
+    "bag_gains": Case(figures.bag_gains, lambda: of_bags(synthetic.four_arms)),
+    "bag_gains_of_hostile_names": Case(figures.bag_gains, lambda: of_bags(synthetic.hostile)),
     "differences_of_two_studies": Case(of_both, lambda: (synthetic.four_arms(), synthetic.half_finished())),
     "task_accuracy": Case(figures.task_accuracy, with_tasks),
     "task_accuracy_of_hostile_names": Case(figures.task_accuracy, lambda: with_tasks(synthetic.hostile)),

@@ -19,6 +19,8 @@ from tests.ablations.studies import planned, study_data, write_study
 from tests.deepsight.evaluation.probes.plugin import write_probe
 from tests.runs import run_of, source_of, write_text
 
+BRIEF = "places=[decoder]"
+
 
 @pytest.fixture(scope="module")
 def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -72,7 +74,8 @@ def test_a_run_is_asked_once_and_leaves_tables(evaluate: Any, runs: Path) -> Non
     table = pd.read_csv(runs / "run" / "probes" / "sizes_sizes.csv")
     assert table[["weights", "name", "size"]].to_dict("records") == stored["tables"]["sizes"]
     assert "1 file of tables and figures is in run/probes" in answer.stdout.replace("\n", " ")
-    again = evaluate("run", "--probes", "all", "--set", "sizes.power=1", "--out", "elsewhere")
+    small = [f"--set={name}.{setting}" for name in ("future", "future_bag") for setting in ("positions=300", BRIEF)]
+    again = evaluate("run", "--probes", "all", "--set", "sizes.power=1", *small, "--out", "elsewhere")
     assert again.returncode == 0, again.stderr
     assert again.stdout.splitlines()[-1].count("elsewhere") == 1
     assert "s, from before" in next(line for line in again.stdout.splitlines() if line.startswith("sizes: "))
@@ -111,6 +114,33 @@ def test_every_finished_trial_of_a_study_is_asked(evaluate: Any, runs: Path) -> 
     assert set(alone["arm"]) == {"mine"}
     assert alone["size"].tolist() == frame.loc[frame["seed"] == 0, "size"].tolist()
     assert probed([place], ["other"]).frames == {}
+
+
+SMALL = ("future.n=2", "future.positions=400", f"future.{BRIEF}", "future.hidden=null")
+
+
+def test_a_built_in_probe_of_a_run_and_of_a_study(evaluate: Any, runs: Path) -> None:
+    settings = [word for setting in SMALL for word in ("--set", setting)]
+    answer = evaluate("run", "--probes", "future", *settings)
+    assert answer.returncode == 0, answer.stderr
+    assert "Bits of the tokens ahead that linear probes read off single states" in " ".join(answer.stdout.split())
+    stored = json.loads((runs / "run" / "probes" / "future.json").read_text(encoding="utf-8"))
+    table = pd.read_csv(runs / "run" / "probes" / "future_states.csv")
+    assert table["bits"].tolist() == pytest.approx([row["bits"] for row in stored["tables"]["states"]])
+    assert set(table["arm"]) == {"run"}
+    written = {file.name for file in (runs / "run" / "probes").iterdir()}
+    assert {"probe_future_linear.png", "probe_future_linear.svg", "probe_future_losses.png"} <= written
+    of_study = evaluate("study", "--probes", "future", *settings, "--out", "there")
+    assert of_study.returncode == 0, of_study.stderr
+    assert pd.read_csv("there/future_states.csv").groupby(["arm", "seed"]).size().to_dict() == {
+        ("future", 0): 2,
+        ("future", 1): 2,
+        ("plain", 0): 2,
+    }
+    assert not (runs / "study" / "probes").exists()
+    refused = evaluate("run", "--probes", "future", "--set", "future.places=[{layer: 3}]")
+    assert refused.returncode == 2
+    assert "places.0: there is no layer 3; the network has 2" in refused.stderr
 
 
 def test_a_probe_that_fails_in_a_study_is_told_and_the_rest_goes_on(evaluate: Any, runs: Path) -> None:

@@ -1,0 +1,211 @@
+"""What states know of the tokens ahead: bits by place and distance, losses beside their controls, and bags."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from reports.figures.probe_heat import BAR_WIDTH, CELL_HEIGHT, colour_bar, draw_heat, reach_of
+from reports.figures.style import (
+    CHARACTER_WIDTH,
+    COLUMN_WIDTH,
+    LINE_HEIGHT,
+    MUTED,
+    ROUND_STEPS,
+    TEXT_WIDTH,
+    ArmStyle,
+    applied,
+    legend_below,
+    new_figure,
+    wrapped,
+)
+from reports.statistics import shown_interval
+
+Tables = Mapping[str, pd.DataFrame]
+Styles = Mapping[str, ArmStyle]
+Drawing = tuple[str, str, str, Figure | None]
+"""File name, title, caption, and the figure where there is something to show."""
+
+PROBES = {"linear": "linear probes", "mlp": "small networks"}
+MOST_PANELS = 8
+PLACES = ("encoder", "decoder")
+"""Of those that were asked, the places whose losses are drawn: every architecture has them."""
+CONTROLS = {"unigram": (0, (1, 1.2)), "text_bigram": (0, (4, 1.5)), "untrained": (0, (5, 1.2, 1, 1.2))}
+CONTROL_NAMES = {
+    "unigram": "no state: how frequent a token is",
+    "text_bigram": "no state: what follows the token at hand in the text",
+    "untrained": "the same probe on the network before training",
+}
+
+
+def future_drawings(tables: Tables, styles: Styles) -> Iterator[Drawing]:
+    """Yield the figures of the probe `future`."""
+    states = tables["states"]
+    for probe in (probe for probe in PROBES if (states["probe"] == probe).any()):
+        parts = arms_of_parts(states, styles)
+        for number, arms in enumerate(parts, start=1):
+            end, of = (f"_{number}", f", part {number} of {len(parts)}") if len(parts) > 1 else ("", "")
+            title = f"What {PROBES[probe]} read of the tokens ahead{of}"
+            yield f"probe_future_{probe}{end}", title, BITS_CAPTION, future_bits(states, styles, probe, arms)
+    yield (
+        "probe_future_losses",
+        "Losses of probes of the tokens ahead",
+        LOSSES_CAPTION,
+        future_losses(states, tables["controls"], styles),
+    )
+
+
+def bag_drawings(tables: Tables, styles: Styles) -> Iterator[Drawing]:
+    """Yield the figure of the probe `future_bag`."""
+    title = "What linear probes read of which tokens come"
+    yield "probe_future_bag", title, BAG_CAPTION, bag_gains(tables["states"], styles)
+
+
+def arms_of_parts(states: pd.DataFrame, styles: Styles) -> list[list[str]]:
+    """Return the arms that stand in each figure, as evenly as can be."""
+    arms = [arm for arm in styles if (states["arm"] == arm).any()]
+    parts = -(-len(arms) // MOST_PANELS)
+    return [list(part) for part in np.array_split(np.array(arms, dtype=object), parts)] if arms else []
+
+
+def future_bits(states: pd.DataFrame, styles: Styles, probe: str, arms: Sequence[str]) -> Figure | None:
+    """Draw the bits above the best control, one panel an arm, places × tokens ahead; means over seeds."""
+    own = states[states["probe"] == probe]
+    tables = {arm: _by_place(own[own["arm"] == arm], "ahead", "bits") for arm in arms}
+    tables = {arm: table for arm, table in tables.items() if not table.empty}
+    if not tables:
+        return None
+    beside = min(len(tables), 2)
+    width = COLUMN_WIDTH if beside == 1 else TEXT_WIDTH
+    names = CHARACTER_WIDTH * max(len(str(place)) for table in tables.values() for place in table.index)
+    cells = (width - BAR_WIDTH) / beside - names - 0.15
+    titles = {arm: wrapped(styles[arm].label, int((cells + names) / CHARACTER_WIDTH), 2) for arm in tables}
+    rows = [list(tables)[start : start + beside] for start in range(0, len(tables), beside)]
+    heights = [max(_height(tables[arm], titles[arm]) for arm in row) for row in rows]
+    with applied():
+        figure = new_figure(width, sum(heights) + 0.2)
+        panels = figure.subplots(len(rows), beside, squeeze=False, gridspec_kw={"height_ratios": heights}).ravel()
+        reach = reach_of(list(tables.values()))
+        for axes, (arm, table) in zip(panels, tables.items(), strict=False):
+            mesh = draw_heat(axes, table, reach, [str(ahead) for ahead in table.columns], cells)
+            axes.set_title(titles[arm], loc="left", pad=3)
+        for axes in panels[len(tables) :]:
+            axes.set_axis_off()
+        for axes in panels[max(0, len(tables) - beside) : len(tables)]:
+            axes.set_xlabel("tokens ahead")
+        colour_bar(figure, mesh, panels.tolist(), "bits above the best control")
+    return figure
+
+
+def future_losses(states: pd.DataFrame, controls: pd.DataFrame, styles: Styles) -> Figure | None:
+    """Draw the cross-entropy of linear probes against the distance, one panel a place, beside the controls.
+
+    Dots are means over seeds with 95 % t intervals, from three seeds on; controls are means over all runs.
+    """
+    own = states[states["probe"] == "linear"]
+    asked = list(dict.fromkeys(own["place"]))
+    places = [place for place in PLACES if place in asked] or asked[:2]
+    arms = [arm for arm in styles if own.loc[own["place"].isin(places), "arm"].eq(arm).any()]
+    if not arms:
+        return None
+    with applied():
+        figure = new_figure(COLUMN_WIDTH if len(places) == 1 else TEXT_WIDTH, 2.2)
+        panels = figure.subplots(1, len(places), sharey=True, squeeze=False)[0]
+        for axes, place in zip(panels, places, strict=True):
+            _draw_controls(axes, controls[controls["place"].isna() | (controls["place"] == place)])
+            for arm in arms:
+                _draw_losses(axes, own[(own["arm"] == arm) & (own["place"] == place)], styles[arm])
+            axes.set_title(place, loc="left", pad=3)
+            axes.set_xlabel("tokens ahead")
+            axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+            axes.yaxis.set_major_locator(MaxNLocator(5, steps=ROUND_STEPS))
+            axes.yaxis.grid(True)
+            sns.despine(ax=axes)
+        panels[0].set_ylabel("cross-entropy (nats per token)")
+        known = [name for name in CONTROLS if (controls["control"] == name).any()]
+        blind = [ArmStyle(MUTED, CONTROLS[name], "", CONTROL_NAMES[name]) for name in known]
+        legend_below(figure, [*(styles[arm] for arm in arms), *blind], markers=True)
+    return figure
+
+
+def bag_gains(states: pd.DataFrame, styles: Styles) -> Figure | None:
+    """Draw the average precision above the best control, places × arms; means over seeds."""
+    arms = [arm for arm in styles if (states["arm"] == arm).any()]
+    if not arms:
+        return None
+    table = _by_place(states, "arm", "gain")[arms]
+    names = CHARACTER_WIDTH * max(len(str(place)) for place in table.index)
+    width = COLUMN_WIDTH if 0.62 * len(arms) < COLUMN_WIDTH - BAR_WIDTH - names else TEXT_WIDTH
+    cells = width - BAR_WIDTH - names - 0.1
+    columns = [wrapped(styles[arm].label, max(4, int(cells / len(arms) / CHARACTER_WIDTH)), 4) for arm in arms]
+    lines = max(name.count("\n") + 1 for name in columns)
+    with applied():
+        figure = new_figure(width, len(table) * CELL_HEIGHT + (lines + 1) * LINE_HEIGHT + 0.3)
+        axes = figure.subplots()
+        mesh = draw_heat(axes, table, reach_of([table]), columns, cells)
+        colour_bar(figure, mesh, [axes], "average precision\nabove the best control")
+    return figure
+
+
+def _by_place(rows: pd.DataFrame, columns: str, values: str) -> pd.DataFrame:
+    """Return means over seeds, places (in the network's order) × columns (in theirs)."""
+    means = rows.groupby(["place", columns], sort=False)[values].mean().unstack(columns)
+    means.index.name = means.columns.name = None
+    # Where arms have different places, the longest list of them says the order, and others come after their neighbour.
+    return means.reindex(merged_order([list(dict.fromkeys(of["place"])) for _, of in rows.groupby("arm", sort=False)]))
+
+
+def merged_order(lists: Sequence[Sequence[str]]) -> list[str]:
+    """Return all names of some lists, each list's own order kept where the lists do not contradict each other."""
+    merged: list[str] = []
+    for names in sorted(lists, key=len, reverse=True):
+        at = 0
+        for name in names:
+            if name in merged:
+                at = merged.index(name) + 1
+            else:
+                merged.insert(at, name)
+                at += 1
+    return merged
+
+
+def _height(table: pd.DataFrame, title: str) -> float:
+    return len(table) * CELL_HEIGHT + (title.count("\n") + 2.6) * LINE_HEIGHT
+
+
+def _draw_losses(axes: Axes, rows: pd.DataFrame, style: ArmStyle) -> None:
+    if rows.empty:
+        return
+    losses = rows.pivot_table(index="seed", columns="ahead", values="cross_entropy")
+    low, high = np.transpose([shown_interval(losses[ahead].dropna()) for ahead in losses.columns])
+    axes.plot(losses.columns, losses.mean(), style.marker, color=style.colour, linestyle=style.dashes, markersize=4)
+    axes.vlines(losses.columns, low, high, color=style.colour, linewidth=1.2)
+
+
+def _draw_controls(axes: Axes, controls: pd.DataFrame) -> None:
+    for name, dashes in CONTROLS.items():
+        own = controls[(controls["control"] == name) & (controls["probe"].isna() | (controls["probe"] == "linear"))]
+        means = own.groupby("ahead")["cross_entropy"].mean()
+        axes.plot(means.index, means, color=MUTED, linestyle=dashes, linewidth=1.0, zorder=1)
+
+
+BITS_CAPTION = (
+    "Bits by which a probe, trained on single states at each place, predicts the token so far ahead better than the "
+    "best control does: the frequency of tokens, what follows the token at hand, the same probe trained on shuffled "
+    "labels, and the same probe on the network before training. Measured on documents that the probes have not seen; "
+    "means over seeds; blue is more than any control."
+)
+LOSSES_CAPTION = (
+    "Cross-entropy of linear probes, trained on single states, of the token so far ahead, with 95 % t intervals over "
+    "seeds (from three on), beside controls (grey). Rare tokens are one class, so this is no loss of the network."
+)
+BAG_CAPTION = (
+    "Average precision, above the best control, with which a linear probe on single states finds the positions in "
+    "whose window a token comes: mean over tokens, and over seeds; blue is more than any control."
+)
