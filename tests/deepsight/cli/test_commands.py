@@ -57,7 +57,7 @@ def test_the_command_line_imports_nothing_heavy() -> None:
 def test_help_names_every_command(deepsight: Any, tmp_path: Path) -> None:
     answer = in_a_process("--help", folder=tmp_path)
     assert answer.returncode == 0
-    for command in ("train", "ablate", "report", "model", "generate", "convert", "objectives"):
+    for command in ("train", "ablate", "report", "evaluate", "model", "generate", "convert", "objectives"):
         assert command in answer.stdout
         help_of_it = deepsight(command, "--help")
         assert help_of_it.returncode == 0
@@ -96,6 +96,7 @@ BAD_INPUT = [
     (["ablate", "gone.yaml"], "gone.yaml: there is no such file"),
     (["report", "gone"], "gone: there is no study here"),
     (["model", "gpt2"], "unknown preset 'gpt2'; did you mean 'gpt2-124m'?"),
+    (["evaluate", "gone"], "gone: there is neither a run nor a study here"),
     (["generate", "gone", "--prompt", "a"], "gone/checkpoint.safetensors: there is no checkpoint here"),
     (["convert", "gone.safetensors", "out"], "gone.safetensors: there is no such file"),
 ]
