@@ -29,7 +29,7 @@ from deepsight.training.step import accumulate_gradients
 from objectives.heads import BlockHead
 from tests.deepsight.attention_cases import Shape, attention_shapes, random_inputs
 from tests.models import EVERY_ARCHITECTURE, lively, model_shapes, random_tokens, small_model
-from tests.runs import corpus_of, run_of, write_text
+from tests.runs import run_of, source_of, write_text
 
 EXACT = {"atol": 1e-10, "rtol": 1e-10}
 
@@ -292,7 +292,7 @@ def test_micro_batches_add_up(tmp_path: Path, objective: str) -> None:
 
 def train(text: Path, folder: Path, **changes: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     config = run_of(text, **changes)
-    result = RunFolder(folder).prepare(config, corpus_of(config)).run()
+    result = RunFolder(folder).prepare(config, source_of(config)).run()
     assert result is not None
     return result, list(read_metrics(folder / METRICS_FILE))
 
