@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,13 +24,13 @@ from reports.figures.style import (
     new_figure,
     numbered_style,
 )
-from reports.figures.sweeps import HORIZON, Sweep, find_key, sweep_labels, sweeps
+from reports.figures.sweeps import HORIZON, Sweep, find_key, is_number, sweep_labels, sweeps
 from reports.frames import results
 
 MOST_SWEEPS_WITH_INTERVALS = 3
 """With more lines than this, intervals cover each other: only means are drawn."""
 LOG_RATIO = 12.0
-"""Horizons that span more than this ratio are drawn on a logarithmic axis."""
+"""Numbers that span more than this ratio are drawn on a logarithmic axis."""
 
 
 @drawn
@@ -44,7 +42,7 @@ def horizon_sweep(study: StoredStudy, trials: pd.DataFrame, curves: pd.DataFrame
     None unless the horizon takes two values in arms that agree in everything else.
     """
     key = find_key(study, trials, HORIZON)
-    found = sweeps(study, trials, key, _is_number) if key else []
+    found = sweeps(study, trials, key, is_number) if key else []
     drawable = [(sweep, points) for sweep in found if len(points := _points(trials, sweep)) > 1]
     if not drawable:
         return None
@@ -60,7 +58,7 @@ def horizon_sweep(study: StoredStudy, trials: pd.DataFrame, curves: pd.DataFrame
         _draw_sweep(axes, points, style, shift, seeds=len(drawable) == 1, intervals=intervals)
         ends.append((float(points[-1][1].mean()), style))
     values = sorted({float(value) for _, points in drawable for value, _ in points})
-    _horizontal_axis(axes, values)
+    number_axis(axes, values)
     ends += _draw_reference(axes, study, trials)
     axes.set(xlabel="horizon n (positions ahead)", ylabel="validation loss (nats per token)")
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=ROUND_STEPS))
@@ -96,7 +94,8 @@ def _draw_sweep(
                   linewidth=1.4, elinewidth=0.9, marker=style.marker, markersize=4, zorder=3)  # fmt: skip
 
 
-def _horizontal_axis(axes: Axes, values: list[float]) -> None:
+def number_axis(axes: Axes, values: list[float]) -> None:
+    """Put ticks below the axes at the numbers that were swept, ascending; logarithmic where these span far."""
     if values[0] > 0 and values[-1] / values[0] > LOG_RATIO:
         axes.set_xscale("log", base=2)
     axes.xaxis.set_major_locator(FixedLocator(values))
@@ -114,7 +113,3 @@ def _draw_reference(axes: Axes, study: StoredStudy, trials: pd.DataFrame) -> lis
     axes.axhspan(low, high, color=INK, alpha=0.1, linewidth=0, zorder=0)
     axes.axhline(mean, color=INK, linewidth=1.1, linestyle=style.dashes, zorder=2)
     return [(mean, style)]
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

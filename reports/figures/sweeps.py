@@ -6,10 +6,11 @@ brings parameters of its own, which would keep resolved configurations apart.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import pandas as pd
 
@@ -106,9 +107,21 @@ def category_sweeps(study: StoredStudy, key: str) -> list[Sweep]:
     return [Sweep(settings[name], tuple(points)) for name, points in groups.items() if len(points) > 1]
 
 
+def is_number(value: Any) -> TypeGuard[float]:
+    """Return whether a configuration value is a finite number, which has a place on an axis."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
 def sweep_labels(found: Sequence[Sweep]) -> list[str]:
     """Return the names of sweeps as they fit into two lines of a legend, told apart where they are cut."""
     return distinct_labels([short(sweep.settings) for sweep in found], LABEL_LENGTH)
+
+
+def key_title(key: str) -> str:
+    """Return a configuration key in words, as the axis of a figure names it."""
+    if HORIZON.fullmatch(key):
+        return "horizon n"
+    return key.removeprefix("data.task.").removeprefix("objective.").replace("_", " ")
 
 
 def short(settings: dict[str, Any]) -> str:
