@@ -19,7 +19,12 @@ from reports.figures.probe_future import bag_gains, future_bits, future_losses
 from reports.figures.reaching import cost_to_reach
 from reports.figures.sizes import size_and_loss
 from reports.figures.task_curves import task_curves
+from reports.figures.task_heat_maps import task_heat_map
+from reports.figures.task_lines import swept_keys
+from reports.figures.task_maps import task_maps
+from reports.figures.task_sweeps import task_sweep
 from reports.figures.tasks import task_accuracy
+from reports.figures.true_horizons import learned_against_true_horizon
 
 __all__ = [
     "bag_gains",
@@ -35,6 +40,7 @@ __all__ = [
     "horizon_sweep",
     "interactions",
     "layer_splits",
+    "learned_against_true_horizon",
     "loss_by_look_ahead",
     "loss_by_position",
     "loss_curves",
@@ -43,6 +49,10 @@ __all__ = [
     "paired_differences",
     "reporting_objectives",
     "size_and_loss",
+    "swept_keys",
     "task_accuracy",
     "task_curves",
+    "task_heat_map",
+    "task_maps",
+    "task_sweep",
 ]

@@ -38,7 +38,7 @@ from reports import figures
 from reports.beside import figure as beside
 from reports.beside.sides import Side
 from reports.figures.style import applied, arm_styles
-from tests.reports import synthetic
+from tests.reports import synthetic, task_studies
 from tests.reports.breakdowns import breakdowns_of
 from tests.reports.drawings import attached, crossed, long_names, one_sweep, small_grid, unequal, with_tasks
 from tests.reports.probed import probed_of
@@ -103,6 +103,14 @@ def of_both(first: tuple[Any, ...], second: tuple[Any, ...]) -> Figure | None:
     return named.figure if named else None
 
 
+def long_task_names() -> tuple[Any, ...]:
+    return with_tasks(long_names)
+
+
+DELAY = "data.task.delay"
+LENGTHS = {"rows": "data.task.degree", "columns": "data.task.length"}
+HORIZONS = {"rows": "objective.n", "columns": DELAY}
+
 CASES = {
     "paired_differences": Case(figures.paired_differences, synthetic.four_arms),
     "paired_differences_of_few_seeds": Case(figures.paired_differences, synthetic.half_finished),
@@ -151,6 +159,13 @@ CASES = {
     "task_accuracy_of_path_stars": Case(figures.task_accuracy, synthetic.planning),
     "task_curves": Case(figures.task_curves, synthetic.planning),
     "task_curves_of_hostile_names": Case(figures.task_curves, lambda: with_tasks(synthetic.hostile)),
+    "task_heat_map": Case(figures.task_heat_map, task_studies.degree, LENGTHS),
+    "task_heat_map_of_horizons": Case(figures.task_heat_map, task_studies.horizons, HORIZONS),
+    "task_sweep": Case(figures.task_sweep, task_studies.dial, {"key": DELAY}),
+    "task_sweep_of_panels": Case(figures.task_sweep, task_studies.degree, {"key": "data.task.degree"}),
+    "task_sweep_of_places": Case(figures.task_sweep, task_studies.attachment, {"key": "objective.attach"}),
+    "task_sweep_of_long_names": Case(figures.task_sweep, long_task_names, {"key": "objective"}),
+    "learned_against_true_horizon": Case(figures.learned_against_true_horizon, task_studies.dial),
     "objective_diagnostics": Case(figures.objective_diagnostics, synthetic.four_arms),
     "objective_diagnostics_of_a_plug_in": Case(figures.objective_diagnostics, synthetic.hostile),
 }
