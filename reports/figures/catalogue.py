@@ -31,9 +31,7 @@ from reports.figures.reaching import cost_to_reach
 from reports.figures.sizes import size_and_loss
 from reports.figures.style import MOST_ARMS_WITH_SEEDS, ArmStyle, arm_styles
 from reports.figures.sweeps import category_keys
-from reports.figures.task_curves import task_curves
-from reports.figures.tasks import MOST_TASKS, task_accuracy
-from reports.task_results import measured_tasks
+from reports.figures.task_drawings import task_drawings
 from reports.wording import listed, named
 
 
@@ -60,14 +58,14 @@ def all_figures(
     paired = all(comparison.pairs.proven for comparison in compare(study, trials).values())
     word = "paired difference" if paired else "difference by seed"
     drawings: list[Drawing] = [
+        # Where a study has a task, accuracy at it is the question, and the loss comes after it.
+        *task_drawings(*frames),
         ("differences", f"{word.capitalize()}s", _differences_caption(study, word), paired_differences(*frames)),
         ("loss_curves", "Validation loss over training", _curves_caption(study), loss_curves(*frames)),
         ("final_curves", "The last fifth of training", _final_caption(study), final_curves(*frames)),
         ("loss_over_cost", "Validation loss over what it cost", COST_CAPTION, loss_over_cost(*frames)),
         ("cost_to_reach", "What it takes to reach the reference", _reaching_caption(reference), cost_to_reach(*frames)),
         ("size_and_loss", "Size and loss", SIZE_CAPTION, size_and_loss(*frames)),
-        ("task_accuracy", "Planning tasks", TASKS_CAPTION + _more_tasks(curves), task_accuracy(*frames)),
-        ("task_curves", "Planning tasks over training", _task_curves_caption(study, curves), task_curves(*frames)),
         ("horizon_sweep", "Horizon", _horizon_caption(reference), horizon_sweep(*frames)),
         ("layer_splits", "Layer splits", _layers_caption(reference, word), layer_splits(*frames)),
     ]
@@ -153,10 +151,6 @@ LOOK_AHEAD_CAPTION = (
 COST_CAPTION = (
     "The curves of the whole run against what they cost: training FLOPs by the count of each arm's own network and "
     "objective, and seconds as they passed, which depend on the machine."
-)
-TASKS_CAPTION = (
-    "Accuracy at planning tasks at the end of training, beside chance (dashed): the dot is the mean over trials, the "
-    "line its 95 % t interval (from three on), small marks are trials. A seed finds the answer or not: see the marks."
 )
 SIZE_CAPTION = (
     "Mean validation loss and its 95 % t interval over seeds, against the parameters that run at inference. No arm on "
@@ -258,22 +252,6 @@ def _layers_caption(reference: str, word: str) -> str:
         f"Mean {word} in validation loss to {reference} for each split of the layers into encoder and decoder; blue is "
         "better. Cells with a verdict of the main table carry it."
     )
-
-
-def _task_curves_caption(study: StoredStudy, curves: pd.DataFrame) -> str:
-    lines = "thin lines are trials, bold ones the mean of an arm"
-    if len(study.arms) > MOST_ARMS_WITH_SEEDS:
-        lines = "each line is the mean of an arm over its trials"
-    return (
-        f"Accuracy at each evaluation: {lines}, the dashed grey one is chance. Where seeds jump from chance to the "
-        f"answer at different steps, the mean climbs in steps though no seed does.{_more_tasks(curves)}"
-    )
-
-
-def _more_tasks(curves: pd.DataFrame) -> str:
-    """Say how many accuracies have no panel; nothing where all have one."""
-    every = len(measured_tasks(curves))
-    return f" Shown are the first {MOST_TASKS} of {every} accuracies." if every > MOST_TASKS else ""
 
 
 SIGNS = {
