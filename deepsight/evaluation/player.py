@@ -31,6 +31,7 @@ class NetworkPlayer:
         batch_size: sequences at once.
         autocast: the context of forward passes.
         alive: called at every batch.
+        use_cache: False reads whole sequences at each step of generation, for those who look on.
 
     """
 
@@ -40,8 +41,10 @@ class NetworkPlayer:
         batch_size: int,
         autocast: contextlib.AbstractContextManager[object] | None = None,
         alive: Callable[[], None] = lambda: None,
+        *,
+        use_cache: bool = True,
     ) -> None:
-        self.model, self.batch_size, self.alive = model, batch_size, alive
+        self.model, self.batch_size, self.alive, self.use_cache = model, batch_size, alive, use_cache
         self.autocast = autocast or contextlib.nullcontext()
 
     def continued(self, prompts: Sequences, count: int, *, temperature: float = 0.0, seed: int = 0) -> Sequences:
@@ -51,7 +54,9 @@ class NetworkPlayer:
         for number, rows in enumerate(self._batches(prompts, ROWS_OF_A_DRAW if temperature else self.batch_size)):
             with self.autocast:
                 drawn = derive(seed, "player", number)
-                tokens = generate(self.model, rows, count, temperature=temperature, seed=drawn)
+                tokens = generate(
+                    self.model, rows, count, temperature=temperature, seed=drawn, use_cache=self.use_cache
+                )
             found.append(tokens.cpu().numpy())
         return np.concatenate(found)
 

@@ -29,6 +29,17 @@ def test_answers_are_those_of_the_logits(architecture: str) -> None:
     assert model.training
 
 
+def test_without_a_cache_it_reads_whole_sequences_and_says_the_same() -> None:
+    model = lively(small_model("deepsight"))
+    prompts, lengths = random_tokens(model, 3, 4).numpy(), []
+    handle = model.encoder[0].register_forward_pre_hook(lambda _, given: lengths.append(given[0].shape[1]))
+    cached = NetworkPlayer(model, 3).continued(prompts, 3)
+    whole = NetworkPlayer(model, 3, use_cache=False).continued(prompts, 3)
+    handle.remove()
+    assert np.array_equal(cached, whole)
+    assert lengths == [4, 1, 1, 4, 5, 6]
+
+
 def test_dropout_is_off_while_it_answers() -> None:
     model = small_model("baseline", dropout=0.5).train()
     player = NetworkPlayer(model, batch_size=2)
