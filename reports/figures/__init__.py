@@ -4,6 +4,7 @@ Those of where the loss lies take the study and frames of its breakdowns (`ablat
 probes found its frames (`ablations.probed`) and the styles of arms (`reports.figures.style.arm_styles`).
 """
 
+from reports.figures.attention_distance import attention_by_distance
 from reports.figures.categories import category_sweep
 from reports.figures.curves import final_curves, loss_curves, loss_over_cost
 from reports.figures.diagnostics import objective_diagnostics, reporting_objectives
@@ -16,6 +17,8 @@ from reports.figures.layers import layer_splits
 from reports.figures.look_ahead import loss_by_look_ahead
 from reports.figures.positions import loss_by_position
 from reports.figures.probe_future import bag_gains, future_bits, future_losses
+from reports.figures.probe_plan_use import increase_by_position, increase_by_reader
+from reports.figures.probe_token_losses import loss_by_class
 from reports.figures.reaching import cost_to_reach
 from reports.figures.sizes import size_and_loss
 from reports.figures.task_curves import task_curves
@@ -27,6 +30,7 @@ from reports.figures.tasks import task_accuracy
 from reports.figures.true_horizons import learned_against_true_horizon
 
 __all__ = [
+    "attention_by_distance",
     "bag_gains",
     "category_sweep",
     "cost_to_reach",
@@ -38,9 +42,12 @@ __all__ = [
     "future_bits",
     "future_losses",
     "horizon_sweep",
+    "increase_by_position",
+    "increase_by_reader",
     "interactions",
     "layer_splits",
     "learned_against_true_horizon",
+    "loss_by_class",
     "loss_by_look_ahead",
     "loss_by_position",
     "loss_curves",

@@ -25,7 +25,7 @@ from reports.figures.layers import layer_splits
 from reports.figures.look_ahead import loss_by_look_ahead
 from reports.figures.panels import quantities
 from reports.figures.positions import loss_by_position
-from reports.figures.probe_future import Drawing
+from reports.figures.probe_arms import Drawing
 from reports.figures.probes import probe_drawings
 from reports.figures.reaching import cost_to_reach
 from reports.figures.sizes import size_and_loss

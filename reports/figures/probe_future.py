@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from reports.figures.probe_arms import Drawing, Styles, Tables
 from reports.figures.probe_heat import BAR_WIDTH, CELL_HEIGHT, colour_bar, draw_heat, reach_of
 from reports.figures.style import (
     CHARACTER_WIDTH,
@@ -26,11 +27,6 @@ from reports.figures.style import (
     wrapped,
 )
 from reports.statistics import shown_interval
-
-Tables = Mapping[str, pd.DataFrame]
-Styles = Mapping[str, ArmStyle]
-Drawing = tuple[str, str, str, Figure | None]
-"""File name, title, caption, and the figure where there is something to show."""
 
 PROBES = {"linear": "linear probes", "mlp": "small networks"}
 MOST_PANELS = 8

@@ -9,6 +9,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
+from matplotlib.colorbar import Colorbar
 from matplotlib.figure import Figure
 
 from reports import numbers
@@ -50,11 +51,12 @@ def draw_heat(axes: Axes, table: pd.DataFrame, reach: float, columns: Sequence[s
     return mesh
 
 
-def colour_bar(figure: Figure, mesh: QuadMesh, panels: Sequence[Axes], label: str) -> None:
-    """Put one colour bar beside all panels."""
+def colour_bar(figure: Figure, mesh: QuadMesh, panels: Sequence[Axes], label: str) -> Colorbar:
+    """Put one colour bar beside all panels and return it."""
     bar = figure.colorbar(mesh, ax=list(panels), label=label, aspect=18, pad=0.02, fraction=0.06)
     bar.outline.set_visible(False)
     bar.ax.tick_params(length=0)
+    return bar
 
 
 def reach_of(tables: Sequence[pd.DataFrame]) -> float:

@@ -7,12 +7,17 @@ from collections.abc import Callable, Iterator, Mapping
 import pandas as pd
 
 from ablations.probed import Probed
-from reports.figures.probe_future import Drawing, bag_drawings, future_drawings
+from reports.figures.probe_arms import Drawing
+from reports.figures.probe_future import bag_drawings, future_drawings
+from reports.figures.probe_plan_use import plan_use_drawings
+from reports.figures.probe_token_losses import token_losses_drawings
 from reports.figures.style import ArmStyle
 
 DRAWINGS: dict[str, Callable[[Mapping[str, pd.DataFrame], Mapping[str, ArmStyle]], Iterator[Drawing]]] = {
     "future": future_drawings,
     "future_bag": bag_drawings,
+    "plan_use": plan_use_drawings,
+    "token_losses": token_losses_drawings,
 }
 """Probe → what draws its tables (by name), given how each arm is drawn; a probe that is not here has no figures."""
 

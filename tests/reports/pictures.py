@@ -41,6 +41,7 @@ from reports.figures.style import applied, arm_styles
 from tests.reports import synthetic, task_studies
 from tests.reports.breakdowns import breakdowns_of
 from tests.reports.drawings import attached, crossed, long_names, one_sweep, small_grid, unequal, with_tasks
+from tests.reports.plan_probes import losses_of, use_of
 from tests.reports.probed import probed_of
 
 FOLDER = Path(__file__).parent / "baseline"
@@ -98,6 +99,16 @@ def of_bags(make: Callable[[], tuple[Any, ...]]) -> tuple[Any, ...]:
     return probed_of(study).frames["future_bag", "states"], arm_styles(study)
 
 
+def of_use(make: Callable[[], tuple[Any, ...]], table: str) -> tuple[Any, ...]:
+    study = make()[0]
+    return use_of(study).frames["plan_use", table], arm_styles(study), [arm.name for arm in study.arms[2:]]
+
+
+def of_classes(make: Callable[[], tuple[Any, ...]]) -> tuple[Any, ...]:
+    study = make()[0]
+    return losses_of(study).tables("token_losses"), arm_styles(study)
+
+
 def of_both(first: tuple[Any, ...], second: tuple[Any, ...]) -> Figure | None:
     named = beside.differences(Side("A", "first", *first), Side("B", "second", *second))
     return named.figure if named else None
@@ -153,6 +164,10 @@ CASES = {
     "future_losses_of_hostile_names": Case(figures.future_losses, lambda: of_losses(synthetic.hostile)),
     "bag_gains": Case(figures.bag_gains, lambda: of_bags(synthetic.four_arms)),
     "bag_gains_of_hostile_names": Case(figures.bag_gains, lambda: of_bags(synthetic.hostile)),
+    "increase_by_position": Case(figures.increase_by_position, lambda: of_use(synthetic.four_arms, "positions")),
+    "increase_by_reader": Case(figures.increase_by_reader, lambda: of_use(synthetic.four_arms, "increase")),
+    "attention_by_distance": Case(figures.attention_by_distance, lambda: of_use(synthetic.four_arms, "attention")),
+    "loss_by_class": Case(figures.loss_by_class, lambda: of_classes(synthetic.four_arms)),
     "differences_of_two_studies": Case(of_both, lambda: (synthetic.four_arms(), synthetic.half_finished())),
     "task_accuracy": Case(figures.task_accuracy, with_tasks),
     "task_accuracy_of_hostile_names": Case(figures.task_accuracy, lambda: with_tasks(synthetic.hostile)),

@@ -13,6 +13,7 @@ import pytest
 from ablations.probed import Place, probed, read_probes
 from ablations.running import prepare_study
 from ablations.stored import trial_folder
+from deepsight.evaluation.probes import plan_use, token_losses
 from deepsight.training.folder import RunFolder
 from tests.ablations.quick import plan_quickly
 from tests.ablations.studies import planned, study_data, write_study
@@ -20,6 +21,8 @@ from tests.deepsight.evaluation.probes.plugin import write_probe
 from tests.runs import run_of, source_of, write_text
 
 BRIEF = "places=[decoder]"
+# Named here, so that their modules are imported and they are known.
+OF_LOSSES = {"plan_use": plan_use.PlanUse, "token_losses": token_losses.TokenLosses}
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +144,27 @@ def test_a_built_in_probe_of_a_run_and_of_a_study(evaluate: Any, runs: Path) -> 
     refused = evaluate("run", "--probes", "future", "--set", "future.places=[{layer: 3}]")
     assert refused.returncode == 2
     assert "places.0: there is no layer 3; the network has 2" in refused.stderr
+
+
+def test_probes_of_losses_print_their_tables_and_leave_figures(evaluate: Any, runs: Path) -> None:
+    settings = [f"--set={name}.windows=6" for name in OF_LOSSES]
+    answer = evaluate("run", "--probes", ",".join(OF_LOSSES), *settings)
+    assert answer.returncode == 0, answer.stderr
+    printed = " ".join(answer.stdout.split())
+    assert "Loss added where something else than its own encoder output is read (nats per token)." in printed
+    assert "± is the standard error over documents." in printed
+    assert "Next-token loss by the fewest last tokens from which a token is inferable (nats per token)." in printed
+    assert "n-gram" in printed
+    written = {file.name for file in (runs / "run" / "probes").iterdir()}
+    figures = ["plan_use_positions", "plan_use_readers", "attention_distance", "token_losses"]
+    assert {f"probe_{name}.{ending}" for name in figures for ending in ("png", "svg")} <= written
+    stored = json.loads((runs / "run" / "probes" / "plan_use.json").read_text(encoding="utf-8"))["tables"]
+    for name, rows in stored.items():
+        table = pd.read_csv(runs / "run" / "probes" / f"plan_use_{name}.csv")
+        assert len(table) == len(rows)
+    of_study = evaluate("study", "--probes", "plan_use", settings[0])
+    assert of_study.returncode == 0, of_study.stderr
+    assert read_probes(runs / "study").asked["arm"].value_counts().to_dict() == {"future": 2, "plain": 1}
 
 
 def test_a_probe_that_fails_in_a_study_is_told_and_the_rest_goes_on(evaluate: Any, runs: Path) -> None:
