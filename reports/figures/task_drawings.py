@@ -10,7 +10,7 @@ import pandas as pd
 from ablations.stored import StoredStudy
 from reports import numbers
 from reports.figures.horizons import MOST_SWEEPS_WITH_INTERVALS
-from reports.figures.probe_future import Drawing
+from reports.figures.probe_arms import Drawing
 from reports.figures.style import MOST_ARMS_WITH_SEEDS
 from reports.figures.sweeps import key_title
 from reports.figures.task_curves import task_curves
