@@ -47,8 +47,8 @@ class BoardMoves(Task):
 
     Args:
         game: which; other sizes than the usual ones are not offered.
-        length: tokens of a sequence; longer games are cut. None takes what holds them all, or all but a few in a
-            thousand: 65 for Othello, 44 for Connect Four, 11 for tic-tac-toe, 105 for Breakthrough.
+        length: tokens of a sequence; longer games are cut. None takes what holds nearly all games: 65 for Othello, 44
+            for Connect Four, 11 for tic-tac-toe, 105 for Breakthrough.
         training_set: games to train on. Published: 20 million of Othello, of which a thousand take half a second.
 
     Raises:
