@@ -145,6 +145,8 @@ class RuntimeConfig(Strict):
         checkpoint_every: steps between checkpoints; null for one at the end only.
         log_every: steps between logged training losses.
         tensorboard: also write TensorBoard events (needs the extra `tensorboard`).
+        gradients_by_layer: at every evaluation also measure each objective's gradient in every layer beside that of
+            next-token loss, on held-out sequences, and keep it in `gradients.jsonl`; it moves nothing else.
         probes: what the trained model is asked at the end of the run; `deepsight evaluate` asks it later.
 
     """
@@ -157,6 +159,7 @@ class RuntimeConfig(Strict):
     checkpoint_every: Count | None = None
     log_every: Count = 10
     tensorboard: bool = False
+    gradients_by_layer: bool = False
     probes: Annotated[list[ProbeSpec], AfterValidator(_each_once)] = []
 
 

@@ -27,6 +27,7 @@ from deepsight.myopia import myopic
 from deepsight.objective import Preparation
 from deepsight.training.checkpoint import read_checkpoint, restore_optimizer, save_checkpoint
 from deepsight.training.device import autocast, peak_memory, prepare
+from deepsight.training.gradients import GradientRecord
 from deepsight.training.metrics import MetricsFile
 from deepsight.training.names import (
     BREAKDOWN_FILE,
@@ -124,6 +125,7 @@ class Trainer:
         resumed = self._resume()
         digest = BatchDigest(self.progress.batches)
         self.metrics = MetricsFile(self.folder / METRICS_FILE, self.progress.rows)
+        self.gradients = self._gradient_record(self.progress.step if resumed else None)
         with use_backend(self.config.runtime.attention), myopic(self.config.training.myopic):
             if not resumed:
                 write_json(self.folder / INITIAL_WEIGHTS_FILE, weight_digests(self.model, self.objectives))
@@ -136,7 +138,16 @@ class Trainer:
                 self._step(digest)
         result = self._finish()
         self.metrics.close()
+        if self.gradients is not None:
+            self.gradients.close()
         return result
+
+    def _gradient_record(self, step: int | None) -> GradientRecord | None:
+        if not self.config.runtime.gradients_by_layer:
+            return None
+        return GradientRecord(
+            self.folder, self.config, self.model, self.objectives, self.source, self.device, self.alive, step
+        )
 
     def _step(self, digest: BatchDigest) -> None:
         config, progress = self.config, self.progress
@@ -235,6 +246,8 @@ class Trainer:
         self._record("evaluation", **progress.last)
         if breakdown is not None:
             write_json(self.folder / BREAKDOWN_FILE, breakdown.content())
+        if self.gradients is not None:
+            self.gradients.measure(progress.step, progress.tokens)
 
     def _record(self, kind: str, **values: Any) -> None:
         progress = self.progress
@@ -256,6 +269,8 @@ class Trainer:
     def _save(self, *, with_optimizer: bool) -> None:
         self._read_losses()
         self.metrics.sync()
+        if self.gradients is not None:
+            self.gradients.sync()
         if not self.folder.is_dir():
             raise FileNotFoundError(f"{self.folder}: the run's folder is gone")
         optimizer = self.optimizer if with_optimizer else None
