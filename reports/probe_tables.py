@@ -12,6 +12,7 @@ import pandas as pd
 from ablations.probed import IDENTITY, Probed
 from reports import numbers
 from reports.future_tables import bag_table, future_table
+from reports.gradient_table import gradient_table
 from reports.plan_use_table import plan_use_table
 from reports.table import Cell, Column, Table
 from reports.token_losses_table import token_losses_table
@@ -23,6 +24,7 @@ MAIN: dict[str, Callable[[Mapping[str, pd.DataFrame]], Table]] = {
     "future_bag": bag_table,
     "plan_use": plan_use_table,
     "token_losses": token_losses_table,
+    "gradient_evidence": gradient_table,
 }
 """Probe → what makes its main table of its tables by name; a probe that is not here shows the head of its first."""
 

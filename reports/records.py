@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ablations.breakdowns import Breakdowns, read_breakdowns
+from ablations.layer_gradients import LayerGradients, read_layer_gradients
 from ablations.probed import Probed, read_probes
 from ablations.stored import StoredStudy, trial_folder
 from deepsight.training.names import CONFIG_FILE, METRICS_FILE, PROVENANCE_FILE
@@ -27,6 +28,7 @@ class Records:
         measured: trials whose folder holds metrics.
         breakdowns: where in the validation text the losses lie.
         probed: what probes found.
+        gradients: how much each objective pulled at each layer.
 
     """
 
@@ -35,6 +37,7 @@ class Records:
     measured: frozenset[str] = frozenset()
     breakdowns: Breakdowns = field(default_factory=Breakdowns)
     probed: Probed = field(default_factory=Probed)
+    gradients: LayerGradients = field(default_factory=LayerGradients)
 
 
 def read_records(folder: Path, study: StoredStudy) -> Records:
@@ -58,6 +61,7 @@ def read_records(folder: Path, study: StoredStudy) -> Records:
         frozenset(measured),
         read_breakdowns(folder, study),
         read_probes(folder, study),
+        read_layer_gradients(folder, study),
     )
 
 

@@ -71,7 +71,7 @@ def write_report(study: StoredStudy, trials: pd.DataFrame, curves: pd.DataFrame,
     try:
         kept = [file for table in all_tables.values() for file in write_table(table, out / "tables")]
         page_figures, figure_files = write_figures(
-            all_figures(study, trials, curves, records.breakdowns, records.probed), out / "figures"
+            all_figures(study, trials, curves, records.breakdowns, records.probed, records.gradients), out / "figures"
         )
         page = Page(
             study=study,

@@ -1,7 +1,8 @@
 """The figures of a study: each takes (study, trials, curves) and returns a matplotlib figure, or None without data.
 
-Those of where the loss lies take the study and frames of its breakdowns (`ablations.breakdowns`) instead, those of what
-probes found its frames (`ablations.probed`) and the styles of arms (`reports.figures.style.arm_styles`).
+Those of where the loss lies take the study and frames of its breakdowns (`ablations.breakdowns`) instead, that of
+gradients by layer the study and `ablations.layer_gradients`, those of what probes found its frames (`ablations.probed`)
+and the styles of arms (`reports.figures.style.arm_styles`).
 """
 
 from reports.figures.attention_distance import attention_by_distance
@@ -13,6 +14,7 @@ from reports.figures.documents import document_differences
 from reports.figures.effects import factor_effects, interactions
 from reports.figures.factor_pairs import factor_pair, factor_pairs
 from reports.figures.horizons import horizon_sweep
+from reports.figures.layer_gradients import layer_gradients
 from reports.figures.layers import layer_splits
 from reports.figures.look_ahead import loss_by_look_ahead
 from reports.figures.positions import loss_by_position
@@ -45,6 +47,7 @@ __all__ = [
     "increase_by_position",
     "increase_by_reader",
     "interactions",
+    "layer_gradients",
     "layer_splits",
     "learned_against_true_horizon",
     "loss_by_class",

@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ablations.breakdowns import Breakdowns
+from ablations.layer_gradients import LayerGradients
 from ablations.probed import Probed
 from ablations.stored import StoredStudy
 from reports.comparisons import compare
@@ -21,6 +22,7 @@ from reports.figures.documents import document_differences
 from reports.figures.effects import factor_effects, interactions
 from reports.figures.factor_pairs import factor_pair, factor_pairs
 from reports.figures.horizons import MOST_SWEEPS_WITH_INTERVALS, horizon_sweep
+from reports.figures.layer_gradients import layer_gradient_parts, layer_gradients, pulling_objectives
 from reports.figures.layers import layer_splits
 from reports.figures.look_ahead import loss_by_look_ahead
 from reports.figures.panels import quantities
@@ -51,6 +53,7 @@ def all_figures(
     curves: pd.DataFrame,
     breakdowns: Breakdowns | None = None,
     probed: Probed | None = None,
+    gradients: LayerGradients | None = None,
 ) -> Iterator[NamedFigure]:
     """Yield every figure that has something to show, in the order of the page; each is drawn when it is asked for."""
     frames = (study, trials, curves)
@@ -90,6 +93,7 @@ def all_figures(
     drawings += _of_breakdowns(study, breakdowns or Breakdowns())
     yield from _named(drawings)
     yield from probe_figures(probed or Probed(), arm_styles(study))
+    yield from _named(_of_gradients(study, gradients or LayerGradients()))
     # What only the A/A control has does nothing, and has nothing to show.
     controls = [arm.name for arm in study.arms if arm.control]
     for objective in reporting_objectives(curves[~curves["arm"].isin(controls)]):
@@ -120,6 +124,16 @@ def _named(drawings: Iterable[Drawing]) -> Iterator[NamedFigure]:
             yield NamedFigure(name, title, caption, figure)
 
 
+def _of_gradients(study: StoredStudy, found: LayerGradients) -> Iterator[Drawing]:
+    for objective in pulling_objectives(study, found.rows):
+        parts = layer_gradient_parts(study, found.rows, objective)
+        for part in range(parts):
+            number, of = (f"_{part + 1}", f", part {part + 1} of {parts}") if parts > 1 else ("", "")
+            figure = layer_gradients(study, found.rows, objective, part)
+            name = f"layer_gradients_{_file_name(objective)}{number}"
+            yield name, f"Where objective {objective} pulls{of}", GRADIENTS_CAPTION, figure
+
+
 def _of_breakdowns(study: StoredStudy, found: Breakdowns) -> list[Drawing]:
     reference = named(study.reference)
     return [
@@ -147,6 +161,12 @@ def _of_breakdowns(study: StoredStudy, found: Breakdowns) -> list[Drawing]:
 LOOK_AHEAD_CAPTION = (
     "Validation cross-entropy of each arm's heads at the end of training against how far ahead they predict; 1 is the "
     "network's own prediction. Lines at the dots are 95 % t intervals over seeds."
+)
+GRADIENTS_CAPTION = (
+    "The objective's gradient g on the weights of each layer beside that of next-token loss, n, coefficients applied, "
+    "on the same held-out sequences at every evaluation: its share ‖g‖ / (‖g‖ + ‖n‖), and the cosine of the angle "
+    "between the two, below zero where they pull against each other. Means over finished trials; hatched where there "
+    "is no gradient to compare. The output matrix is counted in the embedding."
 )
 COST_CAPTION = (
     "The curves of the whole run against what they cost: training FLOPs by the count of each arm's own network and "

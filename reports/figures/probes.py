@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 import pandas as pd
 
 from ablations.probed import Probed
+from reports.figures.gradient_evidence import gradient_figures
 from reports.figures.probe_arms import Drawing
 from reports.figures.probe_future import bag_drawings, future_drawings
 from reports.figures.probe_plan_use import plan_use_drawings
@@ -18,6 +19,7 @@ DRAWINGS: dict[str, Callable[[Mapping[str, pd.DataFrame], Mapping[str, ArmStyle]
     "future_bag": bag_drawings,
     "plan_use": plan_use_drawings,
     "token_losses": token_losses_drawings,
+    "gradient_evidence": gradient_figures,
 }
 """Probe → what draws its tables (by name), given how each arm is drawn; a probe that is not here has no figures."""
 

@@ -38,7 +38,7 @@ from reports import figures
 from reports.beside import figure as beside
 from reports.beside.sides import Side
 from reports.figures.style import applied, arm_styles
-from tests.reports import synthetic, task_studies
+from tests.reports import probed_models, synthetic, task_studies
 from tests.reports.breakdowns import breakdowns_of
 from tests.reports.drawings import attached, crossed, long_names, one_sweep, small_grid, unequal, with_tasks
 from tests.reports.plan_probes import losses_of, use_of
@@ -109,6 +109,16 @@ def of_classes(make: Callable[[], tuple[Any, ...]]) -> tuple[Any, ...]:
     return losses_of(study).tables("token_losses"), arm_styles(study)
 
 
+def of_layers(make: Callable[[], tuple[Any, ...]], **changes: Any) -> tuple[Any, ...]:
+    study = make()[0]
+    return study, probed_models.layer_gradients_of(study, **changes)
+
+
+def of_gradients(make: Callable[[], tuple[Any, ...]], **changes: Any) -> tuple[Any, ...]:
+    study = make()[0]
+    return "gradient_evidence", study, probed_models.gradient_evidence_of(study, **changes)
+
+
 def of_both(first: tuple[Any, ...], second: tuple[Any, ...]) -> Figure | None:
     named = beside.differences(Side("A", "first", *first), Side("B", "second", *second))
     return named.figure if named else None
@@ -169,6 +179,15 @@ CASES = {
     "attention_by_distance": Case(figures.attention_by_distance, lambda: of_use(synthetic.four_arms, "attention")),
     "loss_by_class": Case(figures.loss_by_class, lambda: of_classes(synthetic.four_arms)),
     "differences_of_two_studies": Case(of_both, lambda: (synthetic.four_arms(), synthetic.half_finished())),
+    "layer_gradients": Case(figures.layer_gradients, lambda: of_layers(synthetic.four_arms)),
+    "layer_gradients_of_a_deep_network": Case(
+        figures.layer_gradients, lambda: of_layers(synthetic.hostile, layers=probed_models.DEEP)
+    ),
+    "gradient_evidence": Case(probed_models.of_probe, lambda: of_gradients(synthetic.four_arms)),
+    "gradient_evidence_of_a_deep_network": Case(
+        probed_models.of_probe,
+        lambda: of_gradients(synthetic.hostile, layers=probed_models.DEEP, objective=probed_models.HOSTILE),
+    ),
     "task_accuracy": Case(figures.task_accuracy, with_tasks),
     "task_accuracy_of_hostile_names": Case(figures.task_accuracy, lambda: with_tasks(synthetic.hostile)),
     "task_accuracy_of_path_stars": Case(figures.task_accuracy, synthetic.planning),

@@ -1,0 +1,73 @@
+"""What probes would find in trials that never ran, with known truths inside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from ablations.layer_gradients import WHOLE
+from ablations.stored import StoredStudy
+from reports.figures.probes import DRAWINGS
+from reports.figures.style import arm_styles
+
+SMALL = (
+    "embedding",
+    "encoder layer 1",
+    "encoder layer 2",
+    "bridge",
+    "decoder layer 1",
+    "decoder layer 2",
+    "final norm",
+)
+DEEP = ("embedding", *(f"layer {layer}" for layer in range(1, 27)), "final norm")
+HOSTILE = "<i>plug-in/../x</i> $x_{1}$"
+
+
+def runs_of(study: StoredStudy, arms: slice = slice(2, None)) -> Iterator[dict[str, Any]]:
+    """Yield what tells the trials of some arms apart."""
+    for arm in study.arms[arms]:
+        for seed, trial in arm.trials.items():
+            yield {"arm": arm.name, "seed": seed, "trial": trial}
+
+
+def layer_gradients_of(
+    study: StoredStudy,
+    layers: Sequence[str] = SMALL,
+    steps: Sequence[int] = tuple(range(0, 601, 100)),
+    objective: str = "future_context",
+    arms: slice = slice(2, None),
+) -> pd.DataFrame:
+    """An objective that reaches the first half of the layers, less with every step and layer, and turns against."""
+    noise = np.random.default_rng(4)
+    rows = []
+    for run in runs_of(study, arms):
+        for step in steps:
+            for depth, layer in enumerate((*layers, WHOLE)):
+                reached = layer == WHOLE or 2 * depth <= len(layers)
+                norm = 2 * np.exp(-step / 300) / (1 + depth) if reached else 0.0
+                cosine = 0.6 * np.cos(step / 200 + depth / 4) + noise.normal(0, 0.01)
+                rows.append(
+                    {
+                        **run, "step": step, "tokens": 512 * step, "objective": objective, "coefficient": 1.0,
+                        "layer": layer, "depth": float("nan") if layer == WHOLE else float(depth), "norm": norm,
+                        "next_token_norm": 1.0, "share": norm / (1 + norm),
+                        "cosine": cosine if reached else float("nan"),
+                    }
+                )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def gradient_evidence_of(study: StoredStudy, layers: Sequence[str] = SMALL, **changes: Any) -> dict[str, pd.DataFrame]:
+    """The same, before and after training, as the probe finds it."""
+    rows = layer_gradients_of(study, layers, (0, 600), **changes)
+    found = rows.assign(weights=rows["step"].map({0: "untrained", 600: "trained"}), cosine_of_means=rows["cosine"] / 2)
+    return {"gradients": found.drop(columns=["step", "tokens"])}
+
+
+def of_probe(probe: str, study: StoredStudy, tables: dict[str, pd.DataFrame], place: int = 0) -> Figure | None:
+    """Draw one figure of what a probe found."""
+    return list(DRAWINGS[probe](tables, arm_styles(study)))[place][3]
