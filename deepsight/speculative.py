@@ -52,15 +52,23 @@ class Speculation:
     Attributes:
         tokens: the continuation.
         passes: the network's forward passes, that over the prompt included.
-        drafted: tokens that were guessed and checked.
-        accepted: how many of them were right.
+        checks: (guesses, how many of them were right) of each pass that checked any; none counts after a wrong one.
 
     """
 
     tokens: Int[Tensor, " count"]
     passes: int
-    drafted: int
-    accepted: int
+    checks: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def drafted(self) -> int:
+        """Tokens that were guessed and checked."""
+        return sum(guesses for guesses, _ in self.checks)
+
+    @property
+    def accepted(self) -> int:
+        """How many of them were right."""
+        return sum(right for _, right in self.checks)
 
     @property
     def tokens_per_pass(self) -> float:
@@ -111,7 +119,7 @@ def _continued(model: Architecture, drafting: Drafting, prompt: Int[Tensor, " ti
     context, goal = model.config.context, len(prompt) + count
     drafter, cache = drafting.drafter(model), model.new_cache()
     text, drafts = prompt, prompt[:0]
-    passes = drafted = accepted = 0
+    passes, checks = 0, []
     while len(text) < min(goal, context + 1):
         states = _read(model, torch.cat([text[model.tokens_read(cache) :], drafts]), cache)
         logits = states.decoder_output[0, -1 - len(drafts) :] @ model.unembedding.T
@@ -120,7 +128,8 @@ def _continued(model: Architecture, drafting: Drafting, prompt: Int[Tensor, " ti
         chosen = logits.argmax(dim=-1)
         right = int((drafts == chosen[:-1]).long().cumprod(dim=0).sum())
         wrong = len(drafts) - right
-        passes, drafted, accepted = passes + 1, drafted + len(drafts), accepted + right
+        passes += 1
+        checks += [(len(drafts), right)] if len(drafts) else []
         text = torch.cat([text, chosen[: right + 1]])
         model.forget(cache, len(text) - 1)
         # The next pass gives one token beside the accepted ones, and reads no more than the context.
@@ -132,7 +141,7 @@ def _continued(model: Architecture, drafting: Drafting, prompt: Int[Tensor, " ti
             drafts = text[:0]
     if rest := goal - len(text):
         text = torch.cat([text, generate(model, text, rest, temperature=0)[0]])
-    return Speculation(text[len(prompt) :], passes + rest, drafted, accepted)
+    return Speculation(text[len(prompt) :], passes + rest, tuple(checks))
 
 
 def _read(model: Architecture, tokens: Int[Tensor, " new"], cache: list[LayerCache]) -> States:

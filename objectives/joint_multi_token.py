@@ -123,9 +123,32 @@ class JointMultiToken(Objective):
 
     def predictions(self, trace: Trace, chains: Int[Tensor, "batch time items"]) -> Items:
         """Return what the output matrix turns into logits, item by item."""
-        state = trace.attached[:, :, None]
-        embeddings = F.embedding(chains.clamp_min(0), trace.unembedding)
+        return self.along(trace.attached, F.embedding(chains.clamp_min(0), trace.unembedding))
+
+    def along(self, states: Float[Tensor, "batch time width"], embeddings: Items) -> Items:
+        """Run over the chain of each state, whose tokens have these embeddings."""
+        state = states[:, :, None]
         mixed = self.attention(self.item_norm(embeddings + self.gain * state))
         skipped = torch.cat([mixed[:, :, :1], mixed[:, :, 1:] + state], dim=2)
         normed: Tensor = self.output_norm(skipped)
         return normed
+
+    def drafter(self, unembedding: Float[Tensor, "vocabulary width"], context: int) -> _Drafter:
+        """Return what guesses the tokens after the next one while a text is decoded, as many as were trained."""
+        return _Drafter(self, unembedding)
+
+
+class _Drafter:
+    """Greedy guesses along the chain of the last state: each item is given the guess of the one before it."""
+
+    def __init__(self, objective: JointMultiToken, unembedding: Float[Tensor, "vocabulary width"]) -> None:
+        self._objective, self._unembedding = objective, unembedding
+
+    def guess(self, states: Float[Tensor, "1 new width"], text: Int[Tensor, " known"]) -> Int[Tensor, " guesses"]:
+        """Return guesses for the tokens that follow the text, whose last token no state has seen yet."""
+        # The last state stands at the last token but one, where its chain begins.
+        chain, known = text[-2:], 2
+        for _ in range(self._objective.n if self._objective.rest else 0):
+            items = self._objective.along(states[:, -1:], F.embedding(chain[None, None], self._unembedding))
+            chain = torch.cat([chain, (items[0, :, -1] @ self._unembedding.T).argmax(dim=-1)])
+        return chain[known:]

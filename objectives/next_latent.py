@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -120,10 +120,34 @@ class NextLatent(Comparing):
         """Return the states predicted one step ahead, and those reached; for the diagnostics."""
         return next(self.rollout(trace)), trace.attached.detach()[:, 1:]
 
+    def drafter(self, unembedding: Float[Tensor, "vocabulary width"], context: int) -> _Drafter:
+        """Return what guesses the tokens after the next one while a text is decoded, as many as the steps trained."""
+        return _Drafter(self, unembedding)
+
     @staticmethod
     def distance(prediction: Vectors, target: Vectors) -> Tensor:
         """Return the smooth L1 distance; for the diagnostics."""
         return F.smooth_l1_loss(prediction, target)
+
+
+class _Drafter:
+    """Greedy guesses along the rollout: the dynamics goes on from the state with the last token, then with each guess.
+
+    What a state foretells is read off with the output matrix, so guesses are good where the objective reads the state
+    after the final norm.
+    """
+
+    def __init__(self, objective: NextLatent, unembedding: Float[Tensor, "vocabulary width"]) -> None:
+        self._dynamics, self._steps, self._unembedding = objective.dynamics, objective.steps, unembedding
+
+    def guess(self, states: Float[Tensor, "1 new width"], text: Int[Tensor, " known"]) -> Int[Tensor, " guesses"]:
+        """Return guesses for the tokens that follow the text, whose last token no state has seen yet."""
+        state, token, guesses = states[:, -1:], text[-1:], []
+        for _ in range(self._steps):
+            state = self._dynamics(state, F.embedding(token[None], self._unembedding))
+            token = (state[0] @ self._unembedding.T).argmax(dim=-1)
+            guesses.append(token)
+        return torch.cat(guesses)
 
 
 def _inside(trace: Trace, step: int) -> Bool[Tensor, "batch rows"]:

@@ -36,6 +36,12 @@ HEADS: list[dict[str, Any]] = [
     {"name": "multi_token", "n": 3, "head": "block", "stride": 3, "window": "extend", "attach": "encoder"},
     {"name": "sequential_modules", "depth": 1},
     {"name": "sequential_modules", "depth": 3, "attach": {"layer": 2}},
+    {"name": "latent_multi_token", "n": 3},
+    {"name": "joint_multi_token", "n": 1},
+    {"name": "joint_multi_token", "n": 3, "attach": "encoder"},
+    {"name": "joint_multi_token", "n": 2, "rest": 0.0},
+    {"name": "next_latent", "steps": 1},
+    {"name": "next_latent", "steps": 3, "inner_width": 8},
 ]
 
 
@@ -119,14 +125,17 @@ def test_right_guesses_are_accepted_up_to_the_first_wrong_one(length: int, lies:
     truth = tokens.tolist() + generate(model, tokens, count, temperature=0)[0].tolist()
     found = speculate(model, Drafting(Told(truth, length, lies), "decoder"), tokens, count)
     assert tokens.tolist() + found.tokens.tolist() == truth
-    known, passes, accepted = prompt, 0, 0
+    known, passes, accepted, checks = prompt, 0, 0, []
     while known < len(truth):
         # The prompt's pass checks nothing, a pass never reads past the context, and no guess is made for nothing.
         room = min(len(truth) - 1, context) - known if passes else 0
         guessed = [(known + i) % lies != 0 for i in range(max(0, min(length, room)))]
         right = guessed.index(False) if False in guessed else len(guessed)
         known, passes, accepted = known + right + 1, passes + 1, accepted + right
+        checks += [(len(guessed), right)] if guessed else []
     assert (found.passes, found.accepted) == (passes, accepted)
+    assert found.checks == tuple(checks)
+    assert found.drafted == sum(guesses for guesses, _ in checks)
     assert found.tokens_per_pass == count / passes
 
 
@@ -165,14 +174,51 @@ def by_the_chain(part: Any, states: Tensor, text: Tensor, unembedding: Tensor) -
     return guesses
 
 
-@pytest.mark.parametrize("spec", [spec for spec in HEADS if spec.get("n") != 1], ids=name_of)
+def by_joint_chain(part: Any, states: Tensor, text: Tensor, unembedding: Tensor) -> list[int]:
+    """Attend from each item of the last state's chain to those before it, one head and one pair at a time."""
+    chain, state, heads = text[-2:].tolist(), states[0, -1], part.attention.heads
+    while len(chain) < 2 + part.n:
+        items = [part.item_norm(unembedding[token] + part.gain * state) for token in chain]
+        query, *rest = (part.attention.query_key_value(item).view(3, heads, -1) for item in reversed(items))
+        keys = [query, *rest]  # nearest first
+        mixed = []
+        for head in range(heads):
+            scores = [query[0, head] @ key[1, head] / query.shape[-1] ** 0.5 + part.attention.bias[head, distance]
+                      for distance, key in enumerate(keys)]  # fmt: skip
+            weights = torch.stack(scores).softmax(dim=0)
+            mixed.append(sum(weight * key[2, head] for weight, key in zip(weights, keys, strict=True)))
+        output = part.output_norm(part.attention.output(torch.cat(mixed)) + state)
+        chain.append(int((unembedding @ output).argmax()))
+    return chain[2:]
+
+
+def by_rollout(part: Any, states: Tensor, text: Tensor, unembedding: Tensor) -> list[int]:
+    """Move the last state on by the text's last token, and then by what it foretells."""
+    state, token, guesses = states[0, -1], int(text[-1]), list[int]()
+    for _ in range(part.steps):
+        inside = part.dynamics.norm(torch.cat([unembedding[token], state]))
+        for layer in (part.dynamics.expand, part.dynamics.middle):
+            inside = torch.nn.functional.gelu(layer(inside))
+        state = state + part.dynamics.output(inside)
+        token = int((unembedding @ state).argmax())
+        guesses.append(token)
+    return guesses
+
+
+NAIVE = {"sequential_modules": by_the_chain, "joint_multi_token": by_joint_chain, "next_latent": by_rollout}
+
+
+GUESSING = [spec for spec in HEADS if spec != {"name": "multi_token", "n": 1} and spec.get("rest") != 0]
+
+
+@pytest.mark.parametrize("spec", GUESSING, ids=name_of)
 @given(length=st.integers(1, 8), cuts=st.lists(st.integers(1, 7), max_size=4), seed=st.integers(0, 99))
 def test_guesses_do_not_depend_on_how_the_text_came(
     spec: dict[str, Any], length: int, cuts: list[int], seed: int
 ) -> None:
     model = text_model("baseline", seed)
     drafting = drafting_of(model, spec)
-    naive = by_the_chain if spec["name"] == "sequential_modules" else by_parallel_heads
+    naive = NAIVE.get(spec["name"], by_parallel_heads)
     text, states = random_tokens(model, 1, length + 1, seed)[0], torch.randn(1, length, 16, dtype=torch.float64)
     drafter = drafting.drafter(model)
     with torch.inference_mode():
