@@ -11,6 +11,7 @@ import pandas as pd
 
 from ablations.probed import IDENTITY, Probed
 from reports import numbers
+from reports.drafting_table import drafting_table
 from reports.future_tables import bag_table, future_table
 from reports.gradient_table import gradient_table
 from reports.plan_use_table import plan_use_table
@@ -20,6 +21,7 @@ from reports.token_losses_table import token_losses_table
 MOST_ROWS = 24
 
 MAIN: dict[str, Callable[[Mapping[str, pd.DataFrame]], Table]] = {
+    "drafting": drafting_table,
     "future": future_table,
     "future_bag": bag_table,
     "plan_use": plan_use_table,

@@ -46,7 +46,7 @@ def gradient_figures(
     parts = [pairs[start : start + MOST_ROWS] for start in range(0, len(pairs), MOST_ROWS)]
     for number, part in enumerate(parts, start=1):
         suffix, of = (f"_{number}", f", part {number} of {len(parts)}") if len(parts) > 1 else ("", "")
-        yield f"gradient_evidence{suffix}", f"Gradients by layer{of}", CAPTION, _drawn(rows, part, styles)
+        yield f"probe_gradients{suffix}", f"Gradients by layer{of}", CAPTION, _drawn(rows, part, styles)
 
 
 def _drawn(rows: pd.DataFrame, pairs: list[tuple[str, str]], styles: Mapping[str, ArmStyle]) -> Figure:

@@ -119,6 +119,11 @@ def of_gradients(make: Callable[[], tuple[Any, ...]], **changes: Any) -> tuple[A
     return "gradient_evidence", study, probed_models.gradient_evidence_of(study, **changes)
 
 
+def of_drafts(make: Callable[[], tuple[Any, ...]], **changes: Any) -> tuple[Any, ...]:
+    study = make()[0]
+    return "drafting", study, probed_models.drafting_of(study, **changes)
+
+
 def of_both(first: tuple[Any, ...], second: tuple[Any, ...]) -> Figure | None:
     named = beside.differences(Side("A", "first", *first), Side("B", "second", *second))
     return named.figure if named else None
@@ -187,6 +192,11 @@ CASES = {
     "gradient_evidence_of_a_deep_network": Case(
         probed_models.of_probe,
         lambda: of_gradients(synthetic.hostile, layers=probed_models.DEEP, objective=probed_models.HOSTILE),
+    ),
+    "drafting": Case(probed_models.of_probe, lambda: of_drafts(synthetic.four_arms)),
+    "drafting_of_several_objectives": Case(
+        probed_models.of_probe,
+        lambda: of_drafts(synthetic.hostile, objectives=("multi_token", probed_models.HOSTILE), guesses=5),
     ),
     "task_accuracy": Case(figures.task_accuracy, with_tasks),
     "task_accuracy_of_hostile_names": Case(figures.task_accuracy, lambda: with_tasks(synthetic.hostile)),

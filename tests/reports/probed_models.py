@@ -68,6 +68,38 @@ def gradient_evidence_of(study: StoredStudy, layers: Sequence[str] = SMALL, **ch
     return {"gradients": found.drop(columns=["step", "tokens"])}
 
 
+def drafting_of(
+    study: StoredStudy,
+    objectives: Sequence[str] = ("multi_token",),
+    guesses: int = 3,
+    arms: slice = slice(1, None),
+) -> dict[str, pd.DataFrame]:
+    """Guesses of which the first is right by 0.5, and by 0.1 more with each arm; those after it by 0.8 if it was."""
+    noise = np.random.default_rng(6)
+    rows, parts = [], []
+    names = [arm.name for arm in study.arms]
+    for run in runs_of(study, arms):
+        for place, objective in enumerate(objectives):
+            first = 0.5 + 0.1 * names.index(run["arm"]) - 0.07 * place + noise.normal(0, 0.01)
+            shares = [first * 0.8**later for later in range(guesses)]
+            accepted = sum(shares)
+            rows.append(
+                {
+                    **run, "objective": objective, "prompts": 32, "prompt_tokens": 32.0, "tokens": 2048,
+                    "passes": int(2048 / (1 + accepted)), "tokens_per_pass": 1 + accepted,
+                    "accepted_per_pass": accepted, "drafted": 3000, "accepted": int(1000 * accepted),
+                    "acceptance": accepted / guesses if guesses else None, "identical": 1.0, "ties": 0,
+                }
+            )  # fmt: skip
+            for at, share in enumerate(shares, start=1):
+                reached = 1000 if at == 1 else int(1000 * shares[at - 2])
+                counted = {"drafted": 1000, "reached": reached, "accepted": int(1000 * share)}
+                if_reached = share if at == 1 else 0.8
+                parts.append({**run, "objective": objective, "guess": at, **counted, "acceptance": share,
+                              "acceptance_if_reached": if_reached})  # fmt: skip
+    return {"drafting": pd.DataFrame(rows), "guesses": pd.DataFrame(parts)}
+
+
 def of_probe(probe: str, study: StoredStudy, tables: dict[str, pd.DataFrame], place: int = 0) -> Figure | None:
     """Draw one figure of what a probe found."""
     return list(DRAWINGS[probe](tables, arm_styles(study)))[place][3]

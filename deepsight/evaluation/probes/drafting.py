@@ -26,7 +26,7 @@ TOKENS = 64
 """What is read and written of text where a run does not say."""
 
 Row = dict[str, Any]
-Text = Int[Tensor, " time"]
+Text = Int[Tensor, "_"]
 
 
 @probes.register(

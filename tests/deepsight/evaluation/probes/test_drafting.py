@@ -46,7 +46,7 @@ def trained(config: RunConfig, folder: Path) -> Subject:
 
 @pytest.fixture(scope="module")
 def subject(text: Path, tmp_path_factory: pytest.TempPathFactory) -> Subject:
-    changes = {"training__steps": 60, "evaluation__every": 60, "training__learning_rate": 3e-3, "model__context": 40}
+    changes = {"training__steps": 24, "evaluation__every": 24, "model__context": 40}
     config = run_of(text, objective=[*DRAFTING, "token_order"], **changes)
     return trained(config, tmp_path_factory.mktemp("runs") / "run")
 
@@ -110,7 +110,7 @@ def test_acceptance_is_what_a_slow_reader_counts(subject: Subject, spec: dict[st
 def test_guesses_are_counted_one_by_one(checks: list[tuple[int, int]]) -> None:
     checks = [check for check in checks if check[0]]
     half = len(checks) // 2
-    parts = [Speculation(torch.zeros(3), 3, tuple(part)) for part in (checks[:half], checks[half:])]
+    parts = [Speculation(torch.zeros(3, dtype=torch.long), 3, tuple(part)) for part in (checks[:half], checks[half:])]
     rows = list(by_guess(parts))
     assert len(rows) == max((guesses for guesses, _ in checks), default=0)
     counts = {name: [0] * len(rows) for name in ("drafted", "reached", "accepted")}
