@@ -81,7 +81,7 @@ class StoredStudy(BaseModel):
 
     Attributes:
         title: the question in one line, or the name again.
-        reference: the arm that all others are compared with.
+        reference: the arm that all others are compared with, as far as they learn what it learns.
         factors: dotted key → the values that were swept; empty for a study of explicit arms only.
         equivalence_margin: δ in nats per token; a difference known to lie inside ±δ counts as equivalent.
         skipped: the cells that the study's constraints leave out.

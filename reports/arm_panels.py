@@ -14,6 +14,7 @@ from deepsight.training.names import CONFIG_FILE, METRICS_FILE
 from reports import numbers
 from reports.frames import complete_curves, complete_trials, rows_of
 from reports.records import Records
+from reports.references import references
 from reports.small_curves import SmallAxes, small_axes, small_curve
 from reports.table import Cell, Column, Table
 from reports.tables import file_cell, trial_cell
@@ -97,7 +98,7 @@ def _leads(column: Column, cell: Cell) -> bool:
 
 
 def _state(study: StoredStudy, arm: StoredArm, done: int) -> str:
-    kind = "reference, " if arm.name == study.reference else "control, " if arm.control else ""
+    kind = "reference, " if arm.name in references(study) else "control, " if arm.control else ""
     return f"{kind}{done} of {counted(len(arm.trials), 'trial')} done"
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 from ablations.stored import StoredArm, StoredStudy
 from reports import numbers, statistics
 from reports.frames import complete_trials, results
+from reports.references import compared_with
 from reports.starts import Start, start_of
 from reports.statistics import Numbers, Verdict
 
@@ -143,20 +144,18 @@ class Comparison:
 
 
 def pair(study: StoredStudy, trials: pd.DataFrame, arm: str) -> Pairs:
-    """Return the pairs of `arm` and the study's reference; a trial that failed takes its pair with it."""
-    return _pair(study, complete_trials(study, trials), arm)
+    """Return the pairs of an arm that is compared and its reference; a trial that failed takes its pair with it."""
+    return _pair(study, complete_trials(study, trials), arm, compared_with(study)[arm])
 
 
-def _pair(study: StoredStudy, trials: pd.DataFrame, arm: str) -> Pairs:
-    losses, reference_losses = results(trials, arm), results(trials, study.reference)
-    planned = set(study.arm(arm).trials) | set(study.arm(study.reference).trials)
+def _pair(study: StoredStudy, trials: pd.DataFrame, arm: str, reference: str) -> Pairs:
+    losses, reference_losses = results(trials, arm), results(trials, reference)
+    planned = set(study.arm(arm).trials) | set(study.arm(reference).trials)
     seeds = sorted(set(losses.index) & set(reference_losses.index))
-    rows, reference_rows = (
-        trials[trials["arm"] == name].set_index("seed").loc[seeds] for name in (arm, study.reference)
-    )
+    rows, reference_rows = (trials[trials["arm"] == name].set_index("seed").loc[seeds] for name in (arm, reference))
     return Pairs(
         arm=arm,
-        reference=study.reference,
+        reference=reference,
         seeds=tuple(seeds),
         losses=np.asarray(losses.loc[seeds], dtype=np.float64),
         reference_losses=np.asarray(reference_losses.loc[seeds], dtype=np.float64),
@@ -169,13 +168,13 @@ def _pair(study: StoredStudy, trials: pd.DataFrame, arm: str) -> Pairs:
 
 
 def compare(study: StoredStudy, trials: pd.DataFrame) -> dict[str, Comparison]:
-    """Compare every other arm with the reference; arm → comparison, in the study's order.
+    """Compare every arm with its reference; arm → comparison, in the study's order, without arms that have none.
 
-    The family that p values are adjusted over is the declared one: all other arms, with or without enough seeds. The
+    The family that p values are adjusted over is the declared one: all of them, with or without enough seeds. The
     A/A control is no hypothesis, and is tested alone.
     """
     trials = complete_trials(study, trials)
-    others = [arm for arm in study.arms if arm.name != study.reference]
+    others = [study.arm(name) for name in compared_with(study)]
     families = [[arm for arm in others if not arm.control], *([arm] for arm in others if arm.control)]
     found = {comparison.arm: comparison for family in families for comparison in _compare_family(study, trials, family)}
     return {arm.name: found[arm.name] for arm in others}
@@ -183,7 +182,8 @@ def compare(study: StoredStudy, trials: pd.DataFrame) -> dict[str, Comparison]:
 
 def _compare_family(study: StoredStudy, trials: pd.DataFrame, arms: list[StoredArm]) -> Iterator[Comparison]:
     """Yield the comparisons of arms whose p values are adjusted together."""
-    every = [_pair(study, trials, arm.name) for arm in arms]
+    of = compared_with(study)
+    every = [_pair(study, trials, arm.name, of[arm.name]) for arm in arms]
     margin = study.equivalence_margin
     p_values, equivalences = [math.nan] * len(every), [math.nan] * len(every)
     for position, pairs in enumerate(every):

@@ -20,6 +20,7 @@ from reports.comparisons import Comparison, Pairs
 from reports.cost_curves import Cost, cost_curves, flops, seconds, tokens
 from reports.frames import complete_curves
 from reports.groups import grouped
+from reports.references import the_reference, with_references
 from reports.statistics import Numbers, shown_interval
 from reports.table import Cell, Column, Table
 
@@ -91,7 +92,7 @@ def efficiency(study: StoredStudy, curves: pd.DataFrame, comparisons: Mapping[st
     places = {name: _decimals([found[name] for found in every.values()]) for name in COSTS}
     table = Table(
         name="efficiency",
-        caption=f"What each arm needs to reach the final validation loss of the reference “{study.reference}”, as a "
+        caption=f"What each arm needs to reach the final validation loss of {the_reference(study)}, as a "
         "multiple of what the reference needs.",
         columns=(
             Column("arm"),
@@ -102,7 +103,7 @@ def efficiency(study: StoredStudy, curves: pd.DataFrame, comparisons: Mapping[st
         notes=_notes(every),
         data=pd.DataFrame([_data(arm, found) for arm, found in every.items()]),
     )
-    return grouped(study, table)
+    return grouped(study, with_references(study, table))
 
 
 def _decimals(found: Sequence[Reaching]) -> int | None:

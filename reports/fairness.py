@@ -17,6 +17,7 @@ from reports.cost_curves import flops, seconds
 from reports.equal_cost import EqualCost, at_equal_cost
 from reports.frames import complete_curves, complete_trials
 from reports.groups import grouped
+from reports.references import references, the_reference, with_references
 from reports.table import Cell, Column, Table, count_cell
 from reports.wording import listed, named, sentence
 
@@ -76,7 +77,7 @@ def fairness(
     )
     table = Table(
         name="fairness",
-        caption=f"Every arm beside the reference “{study.reference}” at equal data, parameters, training FLOPs and "
+        caption=f"Every arm beside {the_reference(study)} at equal data, parameters, training FLOPs and "
         "time: differences in validation loss, and what each costs as a multiple of the reference.",
         columns=(
             Column("arm"),
@@ -93,7 +94,7 @@ def fairness(
         notes=_notes(study, trials, every),
         data=pd.DataFrame([_data(fair) for fair in every]),
     )
-    return grouped(study, table)
+    return grouped(study, with_references(study, table))
 
 
 def flops_used(study: StoredStudy, trials: pd.DataFrame, arm: str) -> float:
@@ -103,7 +104,7 @@ def flops_used(study: StoredStudy, trials: pd.DataFrame, arm: str) -> float:
 
 
 def _measured(study: StoredStudy, trials: pd.DataFrame, curves: pd.DataFrame, comparison: Comparison) -> Fairness:
-    arm, reference = study.arm(comparison.arm), study.arm(study.reference)
+    arm, reference = study.arm(comparison.arm), study.arm(comparison.pairs.reference)
     speed, reference_speed = (_seconds_per_token(trials, name, comparison) for name in (arm.name, reference.name))
     return Fairness(
         arm=arm,
@@ -189,6 +190,8 @@ def _notes(study: StoredStudy, trials: pd.DataFrame, every: Sequence[Fairness]) 
 
 
 def _reference_note(study: StoredStudy, trials: pd.DataFrame) -> str:
+    if len(references(study)) > 1:
+        return "What the references have and cost themselves is in the main table. Sizes within 1 % count as equal."
     reference = study.arm(study.reference)
     rows = trials[(trials["arm"] == reference.name) & (trials["status"] == "done")].dropna(subset=["seconds", "tokens"])
     speed = _ratio(float(rows["seconds"].sum()), float(rows["tokens"].sum()))

@@ -12,6 +12,7 @@ from reports import numbers
 from reports.comparisons import Comparison, Pairs, controls, decimals, hypotheses
 from reports.fairness import MORE_FLOPS, flops_used
 from reports.frames import complete_trials, results
+from reports.references import compared_with, not_compared, notes_on_tasks, reference_in_words, references
 from reports.statistics import MOST_SEEDS, VERDICT_PAIRS, Verdict, t_interval
 from reports.wording import counted, is_or_are, listed, named, sentence
 
@@ -46,7 +47,8 @@ def find(study: StoredStudy, trials: pd.DataFrame, comparisons: Mapping[str, Com
     sentences = (
         question(study),
         plan(study, trials, comparisons, COMPARED_BY),
-        _reference(study, trials),
+        *notes_on_tasks(study),
+        _references(study, trials),
         *said,
         *(control_sentence(control) for control in controls(comparisons)),
         _key(asked, groups),
@@ -59,26 +61,37 @@ def nothing_finished(
     study: StoredStudy, trials: pd.DataFrame, comparisons: Mapping[str, Comparison], compared_by: str
 ) -> Finding:
     """Say what was asked and planned, where no trial has finished."""
-    said = (question(study), plan(study, trials, comparisons, compared_by))
+    said = (question(study), plan(study, trials, comparisons, compared_by), *notes_on_tasks(study))
     return Finding("There is no finding yet: no trial has finished.", said)
 
 
 def _headline(study: StoredStudy, groups: Mapping[Verdict, Sequence[Comparison]]) -> str:
-    reference = named(study.reference)
     total = sum(len(group) for group in groups.values())
     if not total:
-        also = " and its A/A control" if any(arm.control for arm in study.arms) else ""
-        return f"There is only the reference {reference}{also}: nothing is compared."
+        return nothing_compared(study)
     if list(groups) == [Verdict.NO_DATA]:
-        return f"There is no finding yet: no seed has finished in both an arm and the reference {reference}."
+        reference = reference_in_words(study, f"the reference {named(study.reference)}")
+        return f"There is no finding yet: no seed has finished in both an arm and {reference}."
     if total == 1:
         kind, (only,) = next(iter(groups.items()))
-        return f"{named(only.arm)} {HEADLINES[kind].format(reference=reference)}."
+        return f"{named(only.arm)} {HEADLINES[kind].format(reference=named(only.pairs.reference))}."
     counts = [f"{len(groups[kind])} {COUNTS[kind]}" for kind in COUNTS if kind in groups]
     first, *rest = counts
     verb = is_or_are(int(first.split()[0]))
     head, _, tail = first.partition(" ")
-    return f"Of {total} arms compared with {reference}, {listed([f'{head} {verb} {tail}', *rest], most=len(counts))}."
+    each = "" if len(references(study)) == 1 else ", each"
+    reference = reference_in_words(study, named(study.reference))
+    said = listed([f"{head} {verb} {tail}", *rest], most=len(counts))
+    return f"Of {total} arms{each} compared with {reference}, {said}."
+
+
+def nothing_compared(study: StoredStudy) -> str:
+    """Say that there is no arm to compare with the reference."""
+    also = " and its A/A control" if any(arm.control for arm in study.arms) else ""
+    only = f"the reference {named(study.reference)}{also}"
+    if not_compared(study):
+        return f"Nothing is compared: every arm but {only} learned another task."
+    return f"There is only {only}: nothing is compared."
 
 
 HEADLINES = {
@@ -137,19 +150,25 @@ def _pairing(every: Sequence[Pairs]) -> str:
     return f"pairs of one seed that {start}saw the same batches in the same order"
 
 
-def _reference(study: StoredStudy, trials: pd.DataFrame) -> str:
-    losses = results(trials, study.reference)
-    if losses.empty:
-        return ""
-    low, high = t_interval(losses) if len(losses) > 2 else (float("nan"), float("nan"))
-    value = numbers.with_half_width(float(losses.mean()), (high - low) / 2)
-    return f"The reference reached {value} ({counted(len(losses), 'seed')})."
+def _references(study: StoredStudy, trials: pd.DataFrame) -> str:
+    """Say what each reference reached."""
+    reached = []
+    several = len(references(study)) > 1
+    for reference in references(study):
+        losses = results(trials, reference)
+        if losses.empty:
+            continue
+        low, high = t_interval(losses) if len(losses) > 2 else (float("nan"), float("nan"))
+        value = numbers.with_half_width(float(losses.mean()), (high - low) / 2)
+        whose = f"{named(reference)}, " if several else ""
+        reached.append(f"{value} ({whose}{counted(len(losses), 'seed')})")
+    return f"The reference{'s' * several} reached {listed(reached, MOST_NAMES)}." if reached else ""
 
 
 def compute(study: StoredStudy, trials: pd.DataFrame) -> str:
-    """Name the arms that were given clearly more compute than the reference; nothing where there is none."""
-    reference = flops_used(study, trials, study.reference)
-    ratios = {arm.name: flops_used(study, trials, arm.name) / reference for arm in study.arms if reference}
+    """Name the arms that were given clearly more compute than their reference; nothing where there is none."""
+    used = {arm.name: flops_used(study, trials, arm.name) for arm in study.arms}
+    ratios = {arm: used[arm] / used[reference] for arm, reference in compared_with(study).items() if used[reference]}
     more = {arm: ratio for arm, ratio in ratios.items() if ratio > MORE_FLOPS}
     if not more:
         return ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
@@ -15,6 +15,7 @@ from reports import numbers
 from reports.comparisons import Comparison, controls, decimals, hypotheses
 from reports.frames import complete_trials, results
 from reports.groups import grouped
+from reports.references import notes_on_tasks, references, the_reference, with_references
 from reports.statistics import LEVEL, SIGN_FLIP_PAIRS, Verdict, shown_interval
 from reports.table import Cell, Column, Table, count_cell, number_cell
 from reports.wording import named
@@ -62,7 +63,7 @@ class _Shown:
 def main_table(
     study: StoredStudy, trials: pd.DataFrame, comparisons: Mapping[str, Comparison], *, of_answers: bool = False
 ) -> Table:
-    """Return the main table; an arm stands in bold only where it is the best of those with the verdict "better".
+    """Return the main table; an arm stands in bold only where it is the best of a task with the verdict "better".
 
     `of_answers` says that losses are over the tokens of a task's answers alone.
     """
@@ -78,22 +79,30 @@ def main_table(
         bits_per_byte=has_bits_per_byte(trials),
         of_answers=of_answers,
     )
-    better = [comparison for comparison in asked if comparison.verdict is Verdict.BETTER]
-    best = min(better, key=lambda comparison: comparison.mean).arm if better else None
+    best = _best(asked)
     measured = {measure: _measure(study, trials, measure) for measure in MEASURES}
     rows = tuple(
-        _row(study, arm, _finished(trials, arm), measured, comparisons, shown, best=arm.name == best)
+        _row(study, arm, _finished(trials, arm), measured, comparisons, shown, best=arm.name in best)
         for arm in study.arms
     )
     table = Table(
         name="main",
-        caption=f"Every arm of “{study.name}” beside the reference “{study.reference}”.",
+        caption=f"Every arm of “{study.name}” beside {the_reference(study)}.",
         columns=_columns(shown),
         rows=rows,
         notes=_notes(study, shown, comparisons),
         data=pd.DataFrame([_data(study, arm, trials, comparisons.get(arm.name)) for arm in study.arms]),
     )
-    return grouped(study, table)
+    return grouped(study, with_references(study, table))
+
+
+def _best(asked: Sequence[Comparison]) -> set[str]:
+    """Return the best of the arms that are better than their reference, one for each reference."""
+    better = [comparison for comparison in asked if comparison.verdict is Verdict.BETTER]
+    found: dict[str, Comparison] = {}
+    for comparison in sorted(better, key=attrgetter("mean")):
+        found.setdefault(comparison.pairs.reference, comparison)
+    return {comparison.arm for comparison in found.values()}
 
 
 def _columns(shown: _Shown) -> tuple[Column, ...]:
@@ -137,7 +146,7 @@ def _row(
         measured["train_loss"].alone(arm.name),
         measured["validation_loss"].with_half_width(arm.name),
         measured["bits_per_byte"].alone(arm.name) if shown.bits_per_byte else None,
-        _difference_cell(comparison, decimals(comparisons.values()), best),
+        _difference_cell(study, arm, comparison, decimals(comparisons.values()), best),
         _p_cell(comparison, "p") if shown.p else None,
         _p_cell(comparison, "p_adjusted") if shown.p and shown.several else None,
         _p_cell(comparison, "p_sign_flip") if shown.sign_flip else None,
@@ -156,19 +165,26 @@ def _p_cell(comparison: Comparison | None, name: str) -> Cell:
     return Cell(numbers.p_value(p), key=p)
 
 
-def _difference_cell(comparison: Comparison | None, places: int, best: bool) -> Cell:
+def _difference_cell(
+    study: StoredStudy, arm: StoredArm, comparison: Comparison | None, places: int, best: bool
+) -> Cell:
     if comparison is None:
-        return Cell(numbers.MISSING, key=0.0)
+        return Cell(numbers.MISSING, key=0.0 if arm.name in references(study) else math.nan)
     text = numbers.difference(comparison.mean, comparison.low, comparison.high, places)
     return Cell(text, key=comparison.mean, strong=best)
 
 
 def _verdict_cell(study: StoredStudy, arm: StoredArm, comparison: Comparison | None, best: bool) -> Cell:
     if comparison is None:
-        return Cell("reference" if arm.name == study.reference else numbers.MISSING, kind="reference")
+        return Cell(_standing(study, arm), kind="reference")
     if comparison.control:
         return Cell(f"control: {comparison.verdict}", kind="failed" if comparison.significant else "control")
     return Cell(str(comparison.verdict), strong=best, kind=str(comparison.verdict))
+
+
+def _standing(study: StoredStudy, arm: StoredArm) -> str:
+    """Return what an arm is that is compared with no other."""
+    return "reference" if arm.name in references(study) else str(Verdict.OTHER_TASK)
 
 
 def _measure(study: StoredStudy, trials: pd.DataFrame, measure: str) -> _Measured:
@@ -219,13 +235,13 @@ def _notes(study: StoredStudy, shown: _Shown, comparisons: Mapping[str, Comparis
             f"{named(control.arm)} is the A/A control, the reference with something inert added: no hypothesis, and "
             f"tested alone at {100 * LEVEL:g} %."
         )
-    return tuple(notes)
+    return (*notes, *notes_on_tasks(study))
 
 
 def _data(study: StoredStudy, arm: StoredArm, trials: pd.DataFrame, comparison: Comparison | None) -> dict[str, Any]:
     data: dict[str, Any] = {
         "arm": arm.name,
-        "is_reference": arm.name == study.reference,
+        "is_reference": arm.name in references(study),
         "is_control": arm.control,
         "inference_parameters": arm.inference_parameters,
         "training_parameters": arm.training_parameters,
@@ -237,7 +253,7 @@ def _data(study: StoredStudy, arm: StoredArm, trials: pd.DataFrame, comparison: 
         mean = mean_of(trials, arm.name, measure)
         data |= {f"{measure}_mean": mean.value, f"{measure}_half_width": mean.half_width}
     if comparison is None:
-        return data | dict.fromkeys(COMPARISON_FIELDS, None) | {"verdict": "reference"}
+        return data | dict.fromkeys(COMPARISON_FIELDS, None) | {"verdict": _standing(study, arm)}
     return data | {key: field(comparison) for key, field in COMPARISON_FIELDS.items()} | {"verdict": comparison.verdict}
 
 

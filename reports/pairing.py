@@ -11,6 +11,7 @@ from ablations.stored import StoredStudy
 from reports import numbers
 from reports.comparisons import Comparison, Pairs, controls
 from reports.groups import grouped
+from reports.references import with_references
 from reports.table import Cell, Table, columns_of, count_cell, number_cell
 from reports.wording import counted, named
 
@@ -43,7 +44,7 @@ def pairing(study: StoredStudy, comparisons: Mapping[str, Comparison]) -> Table 
         notes=tuple(_notes(comparisons, recorded=recorded)),
         data=pd.DataFrame([_data(c) for c in every]),
     )
-    return grouped(study, table)
+    return grouped(study, with_references(study, table))
 
 
 def _start_cells(pairs: Pairs) -> list[Cell]:

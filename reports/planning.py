@@ -15,6 +15,7 @@ from reports import numbers
 from reports.comparisons import pair
 from reports.frames import complete_trials, results
 from reports.groups import grouped
+from reports.references import compared_with, notes_on_tasks, the_reference, with_references
 from reports.statistics import LEVEL, MOST_SEEDS, POWER, VERDICT_PAIRS, deviation_limit, seeds_to_show
 from reports.table import Cell, Column, Table, count_cell
 from reports.wording import counted, listed, named
@@ -108,8 +109,8 @@ def seeds_needed(
     left, left_at_limit = (sum(plan.left(need)[side] for need in _distinct(study, every)) for side in (0, 1))
     table = Table(
         name="plan",
-        caption=f"Seeds to show a difference of {numbers.significant(difference)} nats per token to the reference "
-        f"“{study.reference}” with {100 * power:g} % power, and the training time of the trials still missing.",
+        caption=f"Seeds to show a difference of {numbers.significant(difference)} nats per token to "
+        f"{the_reference(study)} with {100 * power:g} % power, and the training time of the trials still missing.",
         columns=(
             Column("arm"),
             Column("pairs", numeric=True),
@@ -129,7 +130,7 @@ def seeds_needed(
         data=pd.DataFrame([_data(need, plan.left(need)) for need in every]),
         totals=1,
     )
-    return _sentence(difference, plan, (left, left_at_limit)), grouped(study, table)
+    return _sentence(difference, plan, (left, left_at_limit)), grouped(study, with_references(study, table))
 
 
 def _needs(study: StoredStudy, trials: pd.DataFrame, difference: float, level: float, power: float) -> list[Need]:
@@ -138,14 +139,15 @@ def _needs(study: StoredStudy, trials: pd.DataFrame, difference: float, level: f
     per_flop = pd.Series([speeds[arm.name] / arm.flops_per_token for arm in study.arms if arm.flops_per_token]).mean()
     found = []
     for arm in study.arms:
-        pairs = pair(study, trials, arm.name)
-        deviation = float(pairs.differences.std(ddof=1)) if pairs.count > 1 and _asks(study, arm) else math.nan
-        limit = deviation_limit(deviation, pairs.count)
+        pairs = pair(study, trials, arm.name) if arm.name in compared_with(study) else None
+        count = pairs.count if pairs else 0
+        deviation = float(pairs.differences.std(ddof=1)) if pairs and count > 1 and not arm.control else math.nan
+        limit = deviation_limit(deviation, count)
         seconds = speeds[arm.name]
         found.append(
             Need(
                 arm=arm.name,
-                pairs=pairs.count if arm.name != study.reference else 0,
+                pairs=count,
                 deviation=deviation,
                 limit=limit,
                 seeds=seeds_to_show(difference, deviation, family, level=level, power=power),
@@ -158,7 +160,7 @@ def _needs(study: StoredStudy, trials: pd.DataFrame, difference: float, level: f
 
 
 def _asks(study: StoredStudy, arm: StoredArm) -> bool:
-    return arm.name != study.reference and not arm.control
+    return arm.name in compared_with(study) and not arm.control
 
 
 def _whole(seeds: Sequence[int | None]) -> int | None:
@@ -190,7 +192,7 @@ def _seeds(count: int | None) -> str:
 
 
 def _row(study: StoredStudy, need: Need, left: tuple[float, float]) -> tuple[Cell, ...]:
-    compared = need.arm != study.reference
+    compared = need.arm in compared_with(study)
     return (
         Cell(need.arm),
         count_cell(need.pairs) if compared else Cell(numbers.MISSING),
@@ -233,6 +235,7 @@ def _notes(study: StoredStudy, every: Sequence[Need], workers: int, level: float
     unknown = [named(need.arm) for need in every if not need.known and _asks(study, study.arm(need.arm))]
     if unknown:
         yield f"Nothing is known of {listed(unknown)}, without two finished pairs; only the time has a part for them."
+    yield from notes_on_tasks(study)
     yield (
         f"Time left is that of the trials still missing to the study's seeds, {counted(workers, 'worker')} at a time, "
         "by training time in the pilot: evaluations and starts come on top. Arms that mean the same run share it."

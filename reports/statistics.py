@@ -51,6 +51,7 @@ class Verdict(enum.StrEnum):
     VALUES_ONLY = "values only"
     IDENTICAL = "identical"
     NO_DATA = "no data"
+    OTHER_TASK = "another task"
 
 
 def t_interval(values: npt.ArrayLike, level: float = LEVEL) -> tuple[float, float]:

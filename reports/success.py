@@ -20,6 +20,7 @@ from statsmodels.stats.proportion import proportion_confint
 from ablations.stored import StoredArm, StoredStudy
 from reports import numbers
 from reports.comparisons import Comparison
+from reports.references import compared_with
 from reports.statistics import (
     EXPLORATORY_PAIRS,
     LEVEL,
@@ -90,9 +91,10 @@ class Success:
 
 @dataclass(frozen=True)
 class SuccessDifference:
-    """An arm beside the reference at a task, seed by seed; what was not earned by enough pairs is NaN.
+    """An arm beside its reference at a task, seed by seed; what was not earned by enough pairs is NaN.
 
     Attributes:
+        reference: of the arm's own task.
         seeds: those that both sides have finished.
         differences: accuracy of the arm minus that of the reference, (pairs,); positive is better.
         arm_only: pairs in which the arm solved the task and the reference did not.
@@ -104,6 +106,7 @@ class SuccessDifference:
     """
 
     arm: str
+    reference: str
     seeds: tuple[int, ...]
     differences: Numbers = field(repr=False)
     arm_only: int
@@ -182,9 +185,9 @@ def _success(arm: str, lasts: pd.DataFrame, evaluations: pd.DataFrame, task: str
 def compare_successes(
     study: StoredStudy, found: Mapping[str, Success], comparisons: Mapping[str, Comparison]
 ) -> dict[str, SuccessDifference]:
-    """Compare every other arm's success with the reference's; arm → difference, in the study's order.
+    """Compare every arm's success with its reference's; arm → difference, in the study's order.
 
-    The family of the adjusted p values is that of the losses: all other arms, the A/A control alone.
+    The family of the adjusted p values is that of the losses: all arms that are compared, the A/A control alone.
 
     Args:
         study: the study.
@@ -192,19 +195,23 @@ def compare_successes(
         comparisons: those of the losses, which know whether the seed reaches the runs at all.
 
     """
-    others = [arm for arm in study.arms if arm.name != study.reference]
+    of = compared_with(study)
+    others = [study.arm(name) for name in of]
     families = [[arm for arm in others if not arm.control], *([arm] for arm in others if arm.control)]
-    every = {one.arm: one for family in families for one in _family(family, study.reference, found, comparisons)}
+    every = {one.arm: one for family in families for one in _family(family, of, found, comparisons)}
     return {arm.name: every[arm.name] for arm in others}
 
 
 def _family(
-    arms: Sequence[StoredArm], reference: str, found: Mapping[str, Success], comparisons: Mapping[str, Comparison]
+    arms: Sequence[StoredArm],
+    references: Mapping[str, str],
+    found: Mapping[str, Success],
+    comparisons: Mapping[str, Comparison],
 ) -> Iterator[SuccessDifference]:
     """Yield the differences of arms whose p values are adjusted together."""
     raw: list[tuple[tuple[int, ...], Numbers, int, int, float]] = []
     for arm in arms:
-        one, other = found[arm.name], found[reference]
+        one, other = found[arm.name], found[references[arm.name]]
         seeds = tuple(sorted(set(one.seeds) & set(other.seeds)))
         differences = _of(one, seeds) - _of(other, seeds)
         arm_only = sum(one.solves[seed] and not other.solves[seed] for seed in seeds)
@@ -215,7 +222,17 @@ def _family(
         raw.append((seeds, differences, arm_only, reference_only, p))
     adjusted = holm([row[-1] for row in raw])
     for arm, (seeds, differences, arm_only, reference_only, p), p_adjusted in zip(arms, raw, adjusted, strict=True):
-        yield SuccessDifference(arm.name, seeds, differences, arm_only, reference_only, len(arms), p, float(p_adjusted))
+        yield SuccessDifference(
+            arm=arm.name,
+            reference=references[arm.name],
+            seeds=seeds,
+            differences=differences,
+            arm_only=arm_only,
+            reference_only=reference_only,
+            family=len(arms),
+            p=p,
+            p_adjusted=float(p_adjusted),
+        )
 
 
 def _of(success: Success, seeds: Sequence[int]) -> Numbers:

@@ -11,8 +11,19 @@ import pandas as pd
 from ablations.stored import StoredStudy
 from reports import numbers
 from reports.comparisons import Comparison, controls, hypotheses
-from reports.finding import MOST_NAMES, Finding, compute, control_sentence, find, nothing_finished, plan, question
+from reports.finding import (
+    MOST_NAMES,
+    Finding,
+    compute,
+    control_sentence,
+    find,
+    nothing_compared,
+    nothing_finished,
+    plan,
+    question,
+)
 from reports.frames import complete_trials
+from reports.references import not_compared, notes_on_tasks, references
 from reports.statistics import EXPLORATORY_PAIRS, LEVEL
 from reports.success import Success, SuccessDifference, interval_text
 from reports.task_results import SOLVED, task_title
@@ -60,7 +71,8 @@ def find_success(found: TaskStudy, trials: pd.DataFrame, comparisons: Mapping[st
     sentences = (
         question(study),
         plan(study, trials, comparisons, compared_by),
-        _reference(found),
+        *notes_on_tasks(study),
+        _references(found),
         *(_said(kind, groups[kind], found) for kind in Standing if kind in groups),
         _copying(found),
         *(control_sentence(control) for control in controls(comparisons)),
@@ -73,8 +85,8 @@ def find_success(found: TaskStudy, trials: pd.DataFrame, comparisons: Mapping[st
 
 def standing(found: TaskStudy, arm: str, comparison: Comparison) -> Standing:
     """Return what may be said of an arm: by the exact test where there are pairs for it, else by the intervals."""
-    success, reference = found.successes[arm], found.successes[found.study.reference]
     difference = found.differences[arm]
+    success, reference = found.successes[arm], found.successes[difference.reference]
     if not difference.seeds:
         return Standing.NO_PAIR
     if comparison.pairs.same_run:
@@ -94,24 +106,43 @@ def _tested(difference: SuccessDifference) -> Standing:
 
 
 def _headline(found: TaskStudy, asked: Sequence[str]) -> str:
-    name, solve = named(found.study.reference), f"solve {task_title(found.main)} {AT_LEAST}"
+    solve = f"solve {task_title(found.main)} {AT_LEAST}"
     solves = f"solves {solve.removeprefix('solve ')}"
-    reference = found.successes[found.study.reference]
+    beside = [found.successes[name] for name in references(found.study)]
+    known = [reference for reference in beside if reference.count]
     finished = [found.successes[arm] for arm in asked if found.successes[arm].count]
-    every = [*finished, *([reference] if reference.count else [])]
-    if not every:
+    if not finished and not known:
         return f"There is no finding yet: no finished trial was measured at {task_title(found.main)}."
-    if not asked:
-        return f"There is only the reference {name}: it {solves} in {_of(reference)}."
+    if not finished and len(beside) > 1:
+        return f"Only references have finished seeds: {_counts(_heaps(known, len(beside)), solve, solves)}."
     if not finished:
-        return f"Only the reference {name} has finished seeds: it {solves} in {_of(reference)}."
-    if not any(success.solved for success in every):
-        return f"No seed {solves}: {_means(every)}."
-    beside = f"the reference {name} {f'in {_of(reference)}' if reference.count else 'has no finished seed'}"
+        return _of_the_reference(found, beside[0], solves, asked=bool(asked))
+    if not any(success.solved for success in [*finished, *known]):
+        return f"No seed {solves}{f': {_means([*finished, *known])}' if len(beside) == 1 else ', whatever its task'}."
     if len(asked) == 1:
-        seeds = counted(finished[0].count, "seed")
-        return f"{named(asked[0])} {solves} in {finished[0].solved} of {seeds}; {beside}."
-    return f"Of {len(asked)} arms with {_seeds(finished)}, {_counts(finished, len(asked), solve, solves)}; {beside}."
+        own = _beside(found.successes[found.differences[asked[0]].reference])
+        return f"{named(asked[0])} {solves} in {finished[0].solved} of {counted(finished[0].count, 'seed')}; {own}."
+    counts = _counts(_heaps(finished, len(asked)), solve, solves)
+    each = f"of their {len(beside)} references {listed(_heaps(known, len(beside)))}"
+    return (
+        f"Of {len(asked)} arms with {_seeds(finished)}, {counts}; {_beside(beside[0]) if len(beside) == 1 else each}."
+    )
+
+
+def _of_the_reference(found: TaskStudy, reference: Success, solves: str, *, asked: bool) -> str:
+    """Say what the only reference reached where no arm that is compared with it has a finished seed."""
+    it = f"it {solves} in {_of(reference)}"
+    if asked:
+        return f"Only the reference {named(reference.arm)} has finished seeds: {it}."
+    if not_compared(found.study):
+        return f"{nothing_compared(found.study)} The reference {solves} in {_of(reference)}."
+    return f"There is only the reference {named(reference.arm)}: {it}."
+
+
+def _beside(reference: Success) -> str:
+    return (
+        f"the reference {named(reference.arm)} {f'in {_of(reference)}' if reference.count else 'has no finished seed'}"
+    )
 
 
 def _of(success: Success) -> str:
@@ -123,18 +154,21 @@ def _seeds(finished: Sequence[Success]) -> str:
     return f"{counted(most, 'seed')} each" if least == most else f"{least} to {most} seeds"
 
 
-def _counts(finished: Sequence[Success], total: int, solve: str, solves: str) -> str:
-    """Return "2 solve … in every seed, 3 in some seeds and 5 in no seed"."""
+def _heaps(finished: Sequence[Success], total: int) -> list[str]:
+    """Return "2 in every seed", "3 in some seeds", "5 in no seed" and "1 without a finished one", without zeros."""
     kinds = {
         "in every seed": sum(success.solved == success.count for success in finished),
         "in some seeds": sum(0 < success.solved < success.count for success in finished),
         "in no seed": sum(not success.solved for success in finished),
+        "without a finished one": total - len(finished),
     }
-    shown = [(count, kind) for kind, count in kinds.items() if count]
-    count, kind = shown[0]
-    parts = [f"{count} {solves if count == 1 else solve} {kind}", *(f"{count} {kind}" for count, kind in shown[1:])]
-    left = total - len(finished)
-    return listed([*parts, *([f"{left} without a finished one"] if left else [])], most=len(kinds) + 1)
+    return [f"{count} {kind}" for kind, count in kinds.items() if count]
+
+
+def _counts(heaps: Sequence[str], solve: str, solves: str) -> str:
+    """Return "2 solve … in every seed, 3 in some seeds and 5 in no seed"."""
+    count, _, kind = heaps[0].partition(" ")
+    return listed([f"{count} {solves if count == '1' else solve} {kind}", *heaps[1:]])
 
 
 def _means(every: Sequence[Success]) -> str:
@@ -150,8 +184,14 @@ def _means(every: Sequence[Success]) -> str:
     )
 
 
-def _reference(found: TaskStudy) -> str:
-    reference = found.successes[found.study.reference]
+def _references(found: TaskStudy) -> str:
+    """Say in how many seeds each reference solves the task."""
+    every = [found.successes[name] for name in references(found.study)]
+    if len(every) > 1:
+        told = [f"{named(one.arm)} in {_numbers(one, None)}" for one in every if one.count]
+        more = f"; {len(told) - MOST_NAMES} more are in the table" if len(told) > MOST_NAMES else ""
+        return f"How often the references solve it: {'; '.join(told[:MOST_NAMES])}{more}." if told else ""
+    (reference,) = every
     if not reference.count:
         return "The reference has no finished seed."
     return f"The reference solves it in {_numbers(reference, None)}."

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from reports import numbers
+from reports.references import notes_on_tasks
 from reports.statistics import EXPLORATORY_PAIRS, LEVEL, SIGN_FLIP_PAIRS
 from reports.success import smallest_p
 from reports.task_results import SOLVED, task_title
@@ -29,6 +30,7 @@ def task_notes(found: TaskStudy) -> Iterator[str]:
     )
     if found.differences:
         yield from _differences(found)
+    yield from notes_on_tasks(found.study)
     if found.has_gap:
         yield (
             f"The gap to teacher forcing is {task_title(found.main)} with the right answer so far shown, less that "

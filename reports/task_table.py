@@ -11,6 +11,7 @@ import pandas as pd
 from ablations.stored import StoredArm
 from reports import numbers
 from reports.groups import grouped
+from reports.references import references, the_reference, with_references
 from reports.success import Success, SuccessDifference, interval_text
 from reports.table import Cell, Column, Table, count_cell
 from reports.task_notes import task_notes
@@ -27,14 +28,14 @@ def task_table(found: TaskStudy) -> Table:
     decimals = {name: _value_decimals(found, name) for name in found.shown_values}
     table = Table(
         name="planning",
-        caption=f"Whether the seeds of each arm of “{study.name}” solve {task_title(found.main)}, beside the reference "
-        f"“{study.reference}”.",
+        caption=f"Whether the seeds of each arm of “{study.name}” solve {task_title(found.main)}, "
+        f"beside {the_reference(study)}.",
         columns=_columns(found),
         rows=tuple(_row(found, arm, decimals) for arm in study.arms),
         notes=tuple(task_notes(found)),
         data=pd.DataFrame([_data(found, arm) for arm in study.arms]),
     )
-    return grouped(study, table)
+    return grouped(study, with_references(study, table))
 
 
 def _columns(found: TaskStudy) -> tuple[Column, ...]:
@@ -66,7 +67,7 @@ def _row(found: TaskStudy, arm: StoredArm, decimals: Mapping[str, int]) -> tuple
         _share_cell(success.chance) if found.has_chance else None,
         Cell(solved_text(success), key=success.solved / success.count if success.count else math.nan),
         Cell(steps_text(success), key=success.median_steps),
-        _difference_cell(difference) if found.differences else None,
+        _difference_cell(found, arm, difference) if found.differences else None,
         _p_cell(difference.p if difference else math.nan) if found.has_p else None,
         _p_cell(difference.p_adjusted if difference else math.nan) if found.has_p and found.family > 1 else None,
         _points_cell(_gap(found, arm.name, found.main)) if found.has_gap else None,
@@ -112,9 +113,9 @@ def _p_cell(p: float) -> Cell:
     return Cell(numbers.p_value(p), key=p)
 
 
-def _difference_cell(difference: SuccessDifference | None) -> Cell:
+def _difference_cell(found: TaskStudy, arm: StoredArm, difference: SuccessDifference | None) -> Cell:
     if difference is None:
-        return Cell(numbers.MISSING, key=0.0)
+        return Cell(numbers.MISSING, key=0.0 if arm.name in references(found.study) else math.nan)
     return Cell(difference_text(difference), key=difference.mean)
 
 
@@ -133,7 +134,7 @@ def _data(found: TaskStudy, arm: StoredArm) -> dict[str, Any]:
     success, difference = found.successes[arm.name], found.differences.get(arm.name)
     data: dict[str, Any] = {
         "arm": arm.name,
-        "is_reference": arm.name == found.study.reference,
+        "is_reference": arm.name in references(found.study),
         "is_control": arm.control,
         "inference_parameters": arm.inference_parameters,
         "seeds_planned": len(arm.trials),

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import pandas as pd
 
 from reports import numbers
-from reports.beside.comparable import same_question
 from reports.beside.sides import Side, shared_arms, shared_trials
 from reports.comparisons import Comparison, decimals
 from reports.statistics import Verdict
@@ -130,7 +129,7 @@ def _agreement(a: Side, b: Side, name: str) -> str:
     left, right = a.comparisons.get(name), b.comparisons.get(name)
     if left is None or right is None or left.control or right.control:
         return numbers.MISSING
-    return agreement(left, right) if same_question(a, b) else "other references"
+    return agreement(left, right) if left.pairs.reference == right.pairs.reference else "other references"
 
 
 def _facts(side: Side, names: Sequence[str]) -> pd.DataFrame:
@@ -149,7 +148,8 @@ def _cells(side: Side, name: str, facts: pd.DataFrame, places: tuple[int, int]) 
     loss, half = (float(facts[f"validation_loss_{part}"][name]) for part in ("mean", "half_width"))
     comparison = side.comparisons.get(name)
     if comparison is None:
-        difference, verdict = Cell(numbers.MISSING, key=0.0), Cell("reference", kind="reference")
+        verdict = Cell(str(facts["verdict"][name]), kind="reference")
+        difference = Cell(numbers.MISSING, key=0.0 if facts["is_reference"][name] else math.nan)
     else:
         mean, low, high = comparison.mean, comparison.low, comparison.high
         difference = Cell(numbers.difference(mean, low, high, places[1]), key=mean)

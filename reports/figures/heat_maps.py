@@ -15,6 +15,7 @@ from ablations.stored import StoredStudy
 from reports import numbers
 from reports.comparisons import Comparison
 from reports.figures.style import CHARACTER_WIDTH, COLUMN_WIDTH, INK, LINE_HEIGHT, TEXT_WIDTH, wrapped
+from reports.references import references
 from reports.statistics import Verdict
 
 BAR_WIDTH = 0.8
@@ -50,17 +51,17 @@ def filled(
             labels.at[row, column] = "no pair"
             continue
         values.at[row, column] = mean
-        text = "reference" if arm == study.reference else numbers.fixed(mean, decimals, sign=True)
+        text = "reference" if arm in references(study) else numbers.fixed(mean, decimals, sign=True)
         claim = CLAIMS.get(comparisons[arm].verdict) if arm in comparisons else None
         labels.at[row, column] = f"{text}\n{claim}" if claim else text
     return values, labels.fillna("")
 
 
 def mean_difference(study: StoredStudy, comparisons: dict[str, Comparison], arm: str) -> float | None:
-    """Return an arm's mean difference to the reference; None where it has no pair."""
-    if arm == study.reference:
+    """Return an arm's mean difference to its reference; None where it has no pair, or learned another task."""
+    if arm in references(study):
         return 0.0
-    return comparisons[arm].mean if comparisons[arm].pairs.count else None
+    return comparisons[arm].mean if arm in comparisons and comparisons[arm].pairs.count else None
 
 
 def fitted(rows: Sequence[str], columns: Sequence[str], labels: Iterable[pd.DataFrame]) -> tuple[float, list[str]]:

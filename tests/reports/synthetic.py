@@ -312,3 +312,42 @@ def with_jumps(curves: pd.DataFrame, jumps: Mapping[str, Sequence[int | None]], 
             "task:effective_rank/value": 20 + 12 * found + 4 * learned,
         }
     )
+
+
+def several_tasks(seeds: int = 5) -> tuple[StoredStudy, pd.DataFrame, pd.DataFrame]:
+    """The study of path-star graphs, with four arms on larger graphs, and one alone on a third task.
+
+    Losses of the larger graphs are far higher, so that no difference between tasks can be taken for one within a task.
+    """
+    arms: dict[str, dict[str, Any]] = {
+        "next token": {"data.task.degree": 2},
+        "bag of words": {"data.task.degree": 2, "objective": "bag_of_words"},
+        "large, multi-token": {"data.task.degree": 5, "objective": "multi_token"},
+        "large, next token": {"data.task.degree": 5},
+        "large, dropout": {"data.task.degree": 5, "model.dropout": 0.2},
+        "large, bag of words": {"data.task.degree": 5, "objective": "bag_of_words"},
+        "lonely": {"data.task.degree": 9, "objective": "teacherless"},
+    }
+    study = study_of(arms, "next token", seeds, title="Which objective solves which path-star graphs?", name="tasks")
+    study = learning(study, {name: settings["data.task.degree"] for name, settings in arms.items()})
+    offsets = {"next token": 0.0, "bag of words": -0.1, "large, multi-token": 1.9, "large, next token": 2.0,
+               "large, dropout": 2.0005, "large, bag of words": 2.1, "lonely": 5.0}  # fmt: skip
+    losses = {name: seed_losses(0.4, offset, seeds) for name, offset in offsets.items()}
+    trials = trials_of(study, losses)
+    every = [40, 80, 120, 160, 80, 120, 40, 200]
+    jumps = {name: [None] * 8 for name in arms} | {"bag of words": every, "large, multi-token": every, "lonely": every}
+    return study, without_text(trials), with_jumps(without_text(curves_of(study, trials)), jumps)
+
+
+def learning(study: StoredStudy, degrees: Mapping[str, int]) -> StoredStudy:
+    """Return the study with resolved configurations in which each arm learned path-star graphs of some degree."""
+
+    def config(arm: StoredArm) -> dict[str, Any]:
+        objective = arm.settings.get("objective", "none")
+        return {
+            "data": {"task": {"name": "path_star", "degree": degrees[arm.name], "length": 4}},
+            "objective": [] if objective == "none" else [{"name": objective}],
+        }
+
+    arms = [arm.model_copy(update={"config": config(arm)}) for arm in study.arms]
+    return study.model_copy(update={"arms": arms})
