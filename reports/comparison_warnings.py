@@ -44,11 +44,14 @@ def inexact_control(comparisons: Mapping[str, Comparison]) -> Iterator[str]:
 
 def failed_pairing(comparisons: Mapping[str, Comparison]) -> Iterator[str]:
     """Say which arms are not proven to be paired, and what is missing."""
-    unproven = [c.pairs for c in comparisons.values() if c.pairs.count and not c.pairs.proven]
-    if unproven:
-        reasons = [f"{named(pairs.arm)} ({_missing(pairs)})" for pairs in unproven]
+    unproven: dict[str, list[Pairs]] = {}
+    for comparison in comparisons.values():
+        if comparison.pairs.count and not comparison.pairs.proven:
+            unproven.setdefault(comparison.pairs.reference, []).append(comparison.pairs)
+    for reference, every in unproven.items():
+        reasons = [f"{named(pairs.arm)} ({_missing(pairs)})" for pairs in every]
         yield (
-            f"The comparison with {named(unproven[0].reference)} is not proven to be paired for {listed(reasons)}. "
+            f"The comparison with {named(reference)} is not proven to be paired for {listed(reasons)}. "
             "These differences are taken seed by seed, but are not called paired."
         )
 

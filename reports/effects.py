@@ -17,6 +17,7 @@ import pandas as pd
 from ablations.stored import StoredArm, StoredStudy
 from reports import numbers
 from reports.frames import complete_trials, identity, results
+from reports.references import arms_by_task
 from reports.statistics import Numbers, shown_interval
 from reports.table import Cell, Column, Table
 from reports.wording import setting_text
@@ -63,7 +64,10 @@ class Effect:
 
 
 def effects(study: StoredStudy, trials: pd.DataFrame) -> list[Effect]:
-    """Return the effects of every factor of a grid; none of a factor whose values have no finished block in common."""
+    """Return the effects of every factor of a grid; none of one that changes the task, whose losses do not compare.
+
+    Nor of a factor whose values have no finished block in common.
+    """
     trials = complete_trials(study, trials)
     return [effect for factor in study.factors for effect in _effects(study, trials, factor)]
 
@@ -112,11 +116,17 @@ def _effects(study: StoredStudy, trials: pd.DataFrame, factor: str) -> Iterator[
     written = {identity([value]): value for value in study.factors[factor]}
     values = [name for name in written if any(name in block for block in blocks_of(study, (factor,)))]
     table, blocks = marginal_losses(study, trials, (factor,), values)
-    if len(values) < 2 or table.empty:
+    if len(values) < 2 or table.empty or _changes_task(study, factor):
         return
     first = table[values[0]].to_numpy()
     for name in values:
         yield Effect(factor, written[name], table[name].to_numpy(), first, blocks, is_first=name == values[0])
+
+
+def _changes_task(study: StoredStudy, factor: str) -> bool:
+    """Whether arms that agree in all other factors learned different tasks."""
+    place = {arm.name: place for place, arms in enumerate(arms_by_task(study)) for arm in arms}
+    return any(len({place[arm.name] for arm in block.values()}) > 1 for block in blocks_of(study, (factor,)))
 
 
 def factor_effects(study: StoredStudy, trials: pd.DataFrame) -> Table | None:

@@ -14,6 +14,7 @@ from reports.comparison_warnings import failed_control, failed_pairing, inexact_
 from reports.comparisons import Comparison, bit_equal_arms
 from reports.frames import complete_curves, complete_trials, results, rows_of
 from reports.objective_warnings import objective_warnings
+from reports.references import arms_by_task, compared_with, references
 from reports.statistics import EXPLORATORY_PAIRS, VERDICT_PAIRS, Verdict
 from reports.task_results import measured_tasks
 from reports.wording import counted, is_or_are, listed, named, sentence
@@ -102,10 +103,9 @@ def _failures(study: StoredStudy, trials: pd.DataFrame) -> Iterator[StudyWarning
     # An arm without a reference beside it loses its pair all the same, so pairs are counted by seed of every arm.
     pairs = sum(
         1
-        for arm in study.arms
-        if arm.name != study.reference
-        for seed in arm.trials
-        if _has_failed(failed, arm.name, seed) or _has_failed(failed, study.reference, seed)
+        for arm, reference in compared_with(study).items()
+        for seed in study.arm(arm).trials
+        if _has_failed(failed, arm, seed) or _has_failed(failed, reference, seed)
     )
     distinct = failed["trial"].nunique()
     yield StudyWarning(
@@ -167,10 +167,14 @@ def _unfinished(study: StoredStudy, trials: pd.DataFrame) -> Iterator[StudyWarni
         f"{listed([part for part in parts if part])}. Missing are trials of {listed(arms)}. "
         "The same command runs what is missing; verdicts may still change.",
     )
-    if not len(results(trials, study.reference)):
-        yield StudyWarning(
-            "unfinished", f"The reference {named(study.reference)} has no finished trial: nothing can be compared yet."
-        )
+    several = len(references(study)) > 1
+    for reference in references(study):
+        if not len(results(trials, reference)):
+            yield StudyWarning(
+                "unfinished",
+                f"The reference {named(reference)} has no finished trial: nothing"
+                f"{' of its task' if several else ''} can be compared yet.",
+            )
 
 
 def _too_few_seeds(study: StoredStudy, comparisons: Mapping[str, Comparison]) -> Iterator[StudyWarning]:
@@ -191,22 +195,26 @@ def _too_few_seeds(study: StoredStudy, comparisons: Mapping[str, Comparison]) ->
 
 
 def _different_tuning(study: StoredStudy) -> Iterator[StudyWarning]:
-    counts = {arm.name: tuning_trials(arm) for arm in study.arms if not arm.control}
-    if len(set(counts.values())) > 1:
-        low, high = min(counts, key=lambda arm: counts[arm]), max(counts, key=lambda arm: counts[arm])
-        yield StudyWarning(
-            "tuning",
-            f"The arms were not tuned with equally many trials: {named(low)} with {counts[low]}, {named(high)} with "
-            f"{counts[high]}; the ledger has all. An arm that was tuned more may look better for that alone.",
-        )
+    for arms in arms_by_task(study):
+        counts = {arm.name: tuning_trials(arm) for arm in arms if not arm.control}
+        if len(set(counts.values())) > 1:
+            low, high = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
+            yield StudyWarning(
+                "tuning",
+                f"The arms were not tuned with equally many trials: {named(low)} with {counts[low]}, {named(high)} "
+                f"with {counts[high]}; the ledger has all. An arm that was tuned more may look better for that alone.",
+            )
 
 
 def _different_budget(study: StoredStudy, trials: pd.DataFrame) -> Iterator[StudyWarning]:
     means = trials[trials["status"] == "done"].groupby("arm", sort=False)["tokens"].mean().dropna()
-    tokens = {str(arm): float(count) for arm, count in means.items()}
-    if len(set(tokens.values())) > 1:
-        low, high = min(tokens, key=lambda arm: tokens[arm]), max(tokens, key=lambda arm: tokens[arm])
-        matched = {str(arm.settings["training.match"]): None for arm in study.arms if "training.match" in arm.settings}
+    every = {str(arm): float(count) for arm, count in means.items()}
+    for arms in arms_by_task(study):
+        tokens = {arm.name: every[arm.name] for arm in arms if arm.name in every}
+        if len(set(tokens.values())) < 2:
+            continue
+        low, high = min(tokens, key=tokens.__getitem__), max(tokens, key=tokens.__getitem__)
+        matched = {str(arm.settings["training.match"]): None for arm in arms if "training.match" in arm.settings}
         by_design = f" This is by design: budgets are matched by {listed(list(matched))}." if matched else ""
         yield StudyWarning(
             "budget",
@@ -216,17 +224,19 @@ def _different_budget(study: StoredStudy, trials: pd.DataFrame) -> Iterator[Stud
 
 
 def _different_size(study: StoredStudy) -> Iterator[StudyWarning]:
-    reference = study.arm(study.reference).inference_parameters
-    others = [arm for arm in study.arms if reference and abs(arm.inference_parameters / reference - 1) > SIZE_TOLERANCE]
-    if others:
-        parts = [
-            f"{named(arm.name)} ({numbers.fixed(100 * (arm.inference_parameters / reference - 1), 1, sign=True)} %)"
-            for arm in others
-        ]
-        yield StudyWarning(
-            "size",
-            sentence(
-                f"Not of the reference's size at inference (±{100 * SIZE_TOLERANCE:.0f} % or more of its "
-                f"{numbers.whole(reference)} parameters) {is_or_are(len(others))} {listed(parts)}"
-            ),
-        )
+    sizes = {arm.name: arm.inference_parameters for arm in study.arms}
+    of = compared_with(study)
+    for reference in references(study):
+        size = sizes[reference]
+        ratios = {arm: sizes[arm] / size - 1 for arm, other in of.items() if other == reference and size}
+        others = [arm for arm, ratio in ratios.items() if abs(ratio) > SIZE_TOLERANCE]
+        if others:
+            parts = [f"{named(arm)} ({numbers.fixed(100 * ratios[arm], 1, sign=True)} %)" for arm in others]
+            whose = "the reference's size" if len(references(study)) == 1 else f"the size of {named(reference)}"
+            yield StudyWarning(
+                "size",
+                sentence(
+                    f"Not of {whose} at inference (±{100 * SIZE_TOLERANCE:.0f} % or more of its "
+                    f"{numbers.whole(size)} parameters) {is_or_are(len(others))} {listed(parts)}"
+                ),
+            )

@@ -34,6 +34,7 @@ from reports.figures.sizes import size_and_loss
 from reports.figures.style import MOST_ARMS_WITH_SEEDS, ArmStyle, arm_styles
 from reports.figures.sweeps import category_keys
 from reports.figures.task_drawings import task_drawings
+from reports.references import arms_by_task, reference_in_words
 from reports.wording import listed, named
 
 
@@ -57,7 +58,7 @@ def all_figures(
 ) -> Iterator[NamedFigure]:
     """Yield every figure that has something to show, in the order of the page; each is drawn when it is asked for."""
     frames = (study, trials, curves)
-    reference = named(study.reference)
+    reference = reference_in_words(study, named(study.reference))
     paired = all(comparison.pairs.proven for comparison in compare(study, trials).values())
     word = "paired difference" if paired else "difference by seed"
     drawings: list[Drawing] = [
@@ -69,7 +70,7 @@ def all_figures(
         ("loss_over_cost", "Validation loss over what it cost", COST_CAPTION, loss_over_cost(*frames)),
         ("cost_to_reach", "What it takes to reach the reference", _reaching_caption(reference), cost_to_reach(*frames)),
         ("size_and_loss", "Size and loss", SIZE_CAPTION, size_and_loss(*frames)),
-        ("horizon_sweep", "Horizon", _horizon_caption(reference), horizon_sweep(*frames)),
+        ("horizon_sweep", "Horizon", _horizon_caption(study), horizon_sweep(*frames)),
         ("layer_splits", "Layer splits", _layers_caption(reference, word), layer_splits(*frames)),
     ]
     for first, second in factor_pairs(study):
@@ -89,7 +90,7 @@ def all_figures(
     for key in category_keys(study):
         title = "Objectives" if key == "objective" else "Where the objective attaches"
         name = f"{_file_name(key)}_sweep"
-        drawings.append((name, title, _category_caption(reference), category_sweep(*frames, key=key)))
+        drawings.append((name, title, _category_caption(study), category_sweep(*frames, key=key)))
     drawings += _of_breakdowns(study, breakdowns or Breakdowns())
     yield from _named(drawings)
     yield from probe_figures(probed or Probed(), arm_styles(study))
@@ -135,7 +136,7 @@ def _of_gradients(study: StoredStudy, found: LayerGradients) -> Iterator[Drawing
 
 
 def _of_breakdowns(study: StoredStudy, found: Breakdowns) -> list[Drawing]:
-    reference = named(study.reference)
+    reference = reference_in_words(study, named(study.reference))
     return [
         (
             "loss_by_position",
@@ -224,11 +225,12 @@ def _pair_caption(reference: str, word: str) -> str:
 
 
 def _differences_caption(study: StoredStudy, word: str) -> str:
+    reference = reference_in_words(study, named(study.reference))
     margin = ""
     if study.equivalence_margin > 0:
         margin = f" The grey band is the margin of equivalence, ±{study.equivalence_margin:g}."
     return (
-        f"Validation loss minus that of {named(study.reference)}, seed by seed (small marks); the dot is the mean "
+        f"Validation loss minus that of {reference}, seed by seed (small marks); the dot is the mean "
         f"{word}, the line its 95 % t interval for one comparison (from three pairs on).{margin}"
     )
 
@@ -251,19 +253,25 @@ def _final_caption(study: StoredStudy) -> str:
     )
 
 
-def _horizon_caption(reference: str) -> str:
+def _horizon_caption(study: StoredStudy) -> str:
     return (
         "Mean validation loss against the horizon n, one line a combination of the other factors, each seed thin where "
-        f"there is one line only. Up to {MOST_SWEEPS_WITH_INTERVALS} lines carry 95 % t intervals over seeds. The band "
-        f"is the reference {reference} with its interval."
+        f"there is one line only. Up to {MOST_SWEEPS_WITH_INTERVALS} lines carry 95 % t intervals over seeds."
+        f"{_band(study)}"
     )
 
 
-def _category_caption(reference: str) -> str:
+def _band(study: StoredStudy) -> str:
+    """Say what the band is; where arms learned several tasks there is none, because the reference is of one of them."""
+    one = len(arms_by_task(study)) == 1
+    return f" The band is the reference {named(study.reference)} with its interval." if one else ""
+
+
+def _category_caption(study: StoredStudy) -> str:
     return (
         "Mean validation loss (dots) with its 95 % t interval over seeds, one row a value; one colour is one "
-        "combination of the other factors, and where there is one only, thin lines join the runs of each seed. The "
-        f"band is the reference {reference} with its interval."
+        "combination of the other factors, and where there is one only, thin lines join the runs of each seed."
+        f"{_band(study)}"
     )
 
 

@@ -27,6 +27,7 @@ from reports.figures.style import (
 )
 from reports.figures.sweeps import Sweep, categories, category_sweeps, sweep_labels
 from reports.frames import identity, results
+from reports.references import arms_by_task
 from reports.wording import setting_text
 
 NAME_WIDTH = 20
@@ -85,7 +86,7 @@ def _draw_reference(axes: Axes, study: StoredStudy, trials: pd.DataFrame, styles
     """Draw the reference, and name the lines."""
     losses = results(trials, study.reference)
     ends = list(styles)
-    if len(losses):
+    if len(losses) and len(arms_by_task(study)) == 1:  # else it is of another task than some of the rows
         reference = arm_styles(study)[study.reference]
         axes.axvspan(*band(losses), color=INK, alpha=0.1, linewidth=0, zorder=0)
         axes.axvline(float(losses.mean()), color=INK, linewidth=1.1, linestyle=reference.dashes, zorder=2)

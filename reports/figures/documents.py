@@ -14,6 +14,7 @@ from ablations.stored import StoredStudy
 from reports.figures.positions import by_arm
 from reports.figures.rows import finish_rows, row_heights, row_places
 from reports.figures.style import COLUMN_WIDTH, INK, MUTED, PAPER, ArmStyle, applied, arm_styles, new_figure, wrapped
+from reports.references import compared_with
 
 FEWEST_TOKENS = 32
 """The loss of a document of which less was evaluated says little."""
@@ -51,10 +52,12 @@ def document_differences_of(study: StoredStudy, documents: pd.DataFrame) -> list
     wide = table.pivot_table(index=["arm", "seed"], columns="document", values="loss")
     of_arms = by_arm(wide)
     found = []
-    for name in (arm.name for arm in study.arms if study.reference in of_arms and arm.name in of_arms):
-        differences = (of_arms[name] - of_arms[study.reference]).dropna(how="all")
+    for name, reference in compared_with(study).items():
+        if name not in of_arms or reference not in of_arms:
+            continue
+        differences = (of_arms[name] - of_arms[reference]).dropna(how="all")
         means: pd.Series[float] = differences.mean()
-        if name != study.reference and means.count() >= FEWEST_DOCUMENTS:
+        if means.count() >= FEWEST_DOCUMENTS:
             found.append(DocumentDifferences(name, np.asarray(means.dropna(), dtype=np.float64)))
     return found
 

@@ -26,6 +26,7 @@ from reports.figures.style import (
 )
 from reports.figures.sweeps import HORIZON, Sweep, find_key, is_number, sweep_labels, sweeps
 from reports.frames import results
+from reports.references import arms_by_task
 
 MOST_SWEEPS_WITH_INTERVALS = 3
 """With more lines than this, intervals cover each other: only means are drawn."""
@@ -105,7 +106,7 @@ def number_axis(axes: Axes, values: list[float]) -> None:
 
 def _draw_reference(axes: Axes, study: StoredStudy, trials: pd.DataFrame) -> list[tuple[float, ArmStyle]]:
     losses = results(trials, study.reference)
-    if losses.empty:
+    if losses.empty or len(arms_by_task(study)) > 1:  # of another task than some of the lines
         return []
     style = arm_styles(study)[study.reference]
     low, high = band(losses)

@@ -21,6 +21,7 @@ from reports.figures.style import (
     legend_below,
     new_figure,
 )
+from reports.references import compared_with
 from reports.statistics import shown_interval
 
 
@@ -53,29 +54,30 @@ def loss_by_position(study: StoredStudy, positions: pd.DataFrame) -> Figure | No
     """Draw the loss at the end of training by position, and below it each arm's difference to the reference by seed.
 
     Ranges of positions double in width; bands are 95 % t intervals over seeds, from three pairs on and for up to eight
-    arms. None where the reference or every other arm has no finished trial.
+    arms. None where no arm and its reference have finished trials.
     """
     if positions.empty:
         return None
     losses = by_arm(losses_by_position(positions))
     arms = [arm.name for arm in study.arms if arm.name in losses]
-    if study.reference not in arms or len(arms) < 2:
+    pairs = {arm: of for arm, of in compared_with(study).items() if arm in losses and of in losses}
+    if not pairs:
         return None
     with applied():
         styles = arm_styles(study)
         figure = new_figure(COLUMN_WIDTH, 3.1)
         top, bottom = figure.subplots(2, 1, sharex=True)
-        reference = losses[study.reference]
         bottom.axhline(0, color=INK, linewidth=0.9, zorder=1)
         for name in arms:
             means: pd.Series[float] = losses[name].mean()
             top.plot(means.index, means, color=styles[name].colour, linestyle=styles[name].dashes, zorder=3)
-            if name != study.reference:
-                _draw_differences(bottom, losses[name] - reference, styles[name], len(arms) <= MOST_ARMS_WITH_SEEDS)
+            if name in pairs:
+                differences = losses[name] - losses[pairs[name]]
+                _draw_differences(bottom, differences, styles[name], len(arms) <= MOST_ARMS_WITH_SEEDS)
         top.set_ylabel("validation loss\n(nats per token)")
         bottom.set_ylabel("difference\n(nats per token)")
         bottom.set_xlabel("position in the window")
-        _finish((top, bottom), reference.columns.to_numpy(dtype=np.float64))
+        _finish((top, bottom), losses[arms[0]].columns.to_numpy(dtype=np.float64))
         legend_below(figure, [styles[name] for name in arms])
     return figure
 
