@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from reports.figures.probe_arms import Drawing, Styles, Tables
 from reports.figures.probe_heat import BAR_WIDTH, CELL_HEIGHT, colour_bar, draw_heat, reach_of
+from reports.figures.probe_maps import means_by_place, place_maps
 from reports.figures.style import (
     CHARACTER_WIDTH,
     COLUMN_WIDTH,
@@ -73,30 +74,8 @@ def arms_of_parts(states: pd.DataFrame, styles: Styles) -> list[list[str]]:
 def future_bits(states: pd.DataFrame, styles: Styles, probe: str, arms: Sequence[str]) -> Figure | None:
     """Draw the bits above the best control, one panel an arm, places × tokens ahead; means over seeds."""
     own = states[states["probe"] == probe]
-    tables = {arm: _by_place(own[own["arm"] == arm], "ahead", "bits") for arm in arms}
-    tables = {arm: table for arm, table in tables.items() if not table.empty}
-    if not tables:
-        return None
-    beside = min(len(tables), 2)
-    width = COLUMN_WIDTH if beside == 1 else TEXT_WIDTH
-    names = CHARACTER_WIDTH * max(len(str(place)) for table in tables.values() for place in table.index)
-    cells = (width - BAR_WIDTH) / beside - names - 0.15
-    titles = {arm: wrapped(styles[arm].label, int((cells + names) / CHARACTER_WIDTH), 2) for arm in tables}
-    rows = [list(tables)[start : start + beside] for start in range(0, len(tables), beside)]
-    heights = [max(_height(tables[arm], titles[arm]) for arm in row) for row in rows]
-    with applied():
-        figure = new_figure(width, sum(heights) + 0.2)
-        panels = figure.subplots(len(rows), beside, squeeze=False, gridspec_kw={"height_ratios": heights}).ravel()
-        reach = reach_of(list(tables.values()))
-        for axes, (arm, table) in zip(panels, tables.items(), strict=False):
-            mesh = draw_heat(axes, table, reach, [str(ahead) for ahead in table.columns], cells)
-            axes.set_title(titles[arm], loc="left", pad=3)
-        for axes in panels[len(tables) :]:
-            axes.set_axis_off()
-        for axes in panels[max(0, len(tables) - beside) : len(tables)]:
-            axes.set_xlabel("tokens ahead")
-        colour_bar(figure, mesh, panels.tolist(), "bits above the best control")
-    return figure
+    tables = {arm: means_by_place(own[own["arm"] == arm], "ahead", "bits") for arm in arms}
+    return place_maps(tables, styles, "tokens ahead", "bits above the best control")
 
 
 def future_losses(states: pd.DataFrame, controls: pd.DataFrame, styles: Styles) -> Figure | None:
@@ -135,7 +114,7 @@ def bag_gains(states: pd.DataFrame, styles: Styles) -> Figure | None:
     arms = [arm for arm in styles if (states["arm"] == arm).any()]
     if not arms:
         return None
-    table = _by_place(states, "arm", "gain")[arms]
+    table = means_by_place(states, "arm", "gain")[arms]
     names = CHARACTER_WIDTH * max(len(str(place)) for place in table.index)
     width = COLUMN_WIDTH if 0.62 * len(arms) < COLUMN_WIDTH - BAR_WIDTH - names else TEXT_WIDTH
     cells = width - BAR_WIDTH - names - 0.1
@@ -147,32 +126,6 @@ def bag_gains(states: pd.DataFrame, styles: Styles) -> Figure | None:
         mesh = draw_heat(axes, table, reach_of([table]), columns, cells)
         colour_bar(figure, mesh, [axes], "average precision\nabove the best control")
     return figure
-
-
-def _by_place(rows: pd.DataFrame, columns: str, values: str) -> pd.DataFrame:
-    """Return means over seeds, places (in the network's order) × columns (in theirs)."""
-    means = rows.groupby(["place", columns], sort=False)[values].mean().unstack(columns)
-    means.index.name = means.columns.name = None
-    # Where arms have different places, the longest list of them says the order, and others come after their neighbour.
-    return means.reindex(merged_order([list(dict.fromkeys(of["place"])) for _, of in rows.groupby("arm", sort=False)]))
-
-
-def merged_order(lists: Sequence[Sequence[str]]) -> list[str]:
-    """Return all names of some lists, each list's own order kept where the lists do not contradict each other."""
-    merged: list[str] = []
-    for names in sorted(lists, key=len, reverse=True):
-        at = 0
-        for name in names:
-            if name in merged:
-                at = merged.index(name) + 1
-            else:
-                merged.insert(at, name)
-                at += 1
-    return merged
-
-
-def _height(table: pd.DataFrame, title: str) -> float:
-    return len(table) * CELL_HEIGHT + (title.count("\n") + 2.6) * LINE_HEIGHT
 
 
 def _draw_losses(axes: Axes, rows: pd.DataFrame, style: ArmStyle) -> None:

@@ -15,7 +15,8 @@ from ablations.probed import Probed
 from ablations.stored import StoredStudy
 from reports import figures
 from reports.figures.catalogue import all_figures, probe_figures
-from reports.figures.probe_future import MOST_PANELS, arms_of_parts, merged_order
+from reports.figures.probe_future import MOST_PANELS, arms_of_parts
+from reports.figures.probe_maps import merged_order
 from reports.figures.style import arm_styles
 from reports.future_tables import shown_distances
 from reports.probe_tables import main_table, plain_table
