@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from deepsight.plug_ins import tasks
+from deepsight.plug_ins import probes, tasks
 
 TASKS = Path(__file__).parents[1] / "docs" / "tasks.md"
 
@@ -33,3 +33,9 @@ def test_a_task_of_your_own(command_line: Any, tmp_path: Path, monkeypatch: pyte
     )  # fmt: skip
     assert trained.returncode == 0, trained.stderr
     assert "(whole " in trained.stdout
+
+
+def test_every_probe_has_its_row() -> None:
+    text = (TASKS.parent / "probes.md").read_text(encoding="utf-8")
+    named = {name for row in re.findall(r"^\| (`.*?`) \|", text, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)}
+    assert set(probes.names()) <= named
