@@ -247,9 +247,9 @@ def _percent(share: float) -> str:
 
 def _copying(found: TaskStudy) -> str:
     """Name the arms that answer only where they are shown the answer, and in how many seeds; nothing without any."""
-    if not found.has_gap:
+    if found.gap_task is None:
         return ""
-    gaps = {arm.name: found.gaps(arm.name, found.main) for arm in found.study.arms}
+    gaps = {arm.name: found.gaps(arm.name, found.gap_task) for arm in found.study.arms}
     copying = {arm: int((values >= FAR).sum()) for arm, values in gaps.items()}
     arms = sorted((arm for arm in copying if copying[arm]), key=lambda arm: -copying[arm])
     if not arms:

@@ -31,9 +31,9 @@ def task_notes(found: TaskStudy) -> Iterator[str]:
     if found.differences:
         yield from _differences(found)
     yield from notes_on_tasks(found.study)
-    if found.has_gap:
+    if found.gap_task is not None:
         yield (
-            f"The gap to teacher forcing is {task_title(found.main)} with the right answer so far shown, less that "
+            f"The gap to teacher forcing is {task_title(found.gap_task)} with the right answer so far shown, less that "
             "without, in percentage points, mean over seeds. Wide is the Clever-Hans failure (Bachmann & Nagarajan, "
             "2024): the model copies from the answer that it is shown, and has not learned to plan."
         )

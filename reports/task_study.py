@@ -77,9 +77,18 @@ class TaskStudy:
         return any(math.isfinite(success.chance) for success in self.successes.values())
 
     @property
+    def gap_task(self) -> str | None:
+        """The share that was also measured with the right answer so far shown: the main one, or else the last; or None.
+
+        A whole answer that greedy decoding must find has none: it is right with what is shown if it is right without.
+        """
+        both = [task for task in self.tasks if task + FORCED in self.tasks]
+        return None if not both else self.main if self.main in both else both[-1]
+
+    @property
     def has_gap(self) -> bool:
-        """Whether the main task was also asked for with the right answers so far shown."""
-        return self.main + FORCED in self.tasks
+        """Whether there is such a share."""
+        return self.gap_task is not None
 
     @property
     def has_p(self) -> bool:

@@ -70,7 +70,7 @@ def _row(found: TaskStudy, arm: StoredArm, decimals: Mapping[str, int]) -> tuple
         _difference_cell(found, arm, difference) if found.differences else None,
         _p_cell(difference.p if difference else math.nan) if found.has_p else None,
         _p_cell(difference.p_adjusted if difference else math.nan) if found.has_p and found.family > 1 else None,
-        _points_cell(_gap(found, arm.name, found.main)) if found.has_gap else None,
+        _points_cell(_gap(found, arm.name, found.gap_task)) if found.gap_task is not None else None,
         *(_share_cell(found.mean(arm.name, accuracy_column(task))[0]) for task in found.others),
         *(_value_cell(found, arm.name, name, decimals[name]) for name in found.shown_values),
     ]

@@ -207,3 +207,21 @@ def test_a_study_without_bytes_has_no_bits_per_byte() -> None:
 def test_completed_frames_give_the_same_table() -> None:
     study, trials, curves = synthetic.planning()
     assert table_of((study, complete_trials(study, trials), curves)).rows == table_of((study, trials, curves)).rows
+
+
+def test_the_gap_is_that_of_a_later_share_where_the_main_one_has_none() -> None:
+    study, trials, curves = synthetic.planning()
+    renamed = {f"task:full_path_forced/{part}": f"task:rest_of_path_forced/{part}" for part in ("accuracy", "chance")}
+    curves = curves.rename(columns=renamed)
+    place = list(curves.columns).index("task:rest_of_path_forced/accuracy")
+    curves.insert(place, "task:rest_of_path/accuracy", curves["task:full_path/accuracy"])
+    frames = (study, trials, curves)
+    table = table_of(frames)
+    gap = 100 * (ends_of(frames, "next token", "rest_of_path_forced/accuracy")
+                 - ends_of(frames, "next token", "rest_of_path/accuracy")).mean()  # fmt: skip
+    assert column(table, "gap to teacher forcing")[0] == f"{gap:+.1f}"
+    assert any(
+        "The gap to teacher forcing is rest of path with the right answer so far shown" in n for n in table.notes
+    )
+    without = curves.drop(columns=[name for name in curves.columns if "_forced" in name])
+    assert "gap to teacher forcing" not in titles(table_of((study, trials, without)))
