@@ -11,6 +11,7 @@ import pandas as pd
 
 from ablations.probed import IDENTITY, Probed
 from reports import numbers
+from reports.board_table import board_table
 from reports.drafting_table import drafting_table
 from reports.future_tables import bag_table, future_table
 from reports.gradient_table import gradient_table
@@ -21,6 +22,7 @@ from reports.token_losses_table import token_losses_table
 MOST_ROWS = 24
 
 MAIN: dict[str, Callable[[Mapping[str, pd.DataFrame]], Table]] = {
+    "board": board_table,
     "drafting": drafting_table,
     "future": future_table,
     "future_bag": bag_table,

@@ -9,6 +9,7 @@ import pandas as pd
 from ablations.probed import Probed
 from reports.figures.gradient_evidence import gradient_figures
 from reports.figures.probe_arms import Drawing
+from reports.figures.probe_board import board_drawings
 from reports.figures.probe_drafting import drafting_drawings
 from reports.figures.probe_future import bag_drawings, future_drawings
 from reports.figures.probe_plan_use import plan_use_drawings
@@ -16,6 +17,7 @@ from reports.figures.probe_token_losses import token_losses_drawings
 from reports.figures.style import ArmStyle
 
 DRAWINGS: dict[str, Callable[[Mapping[str, pd.DataFrame], Mapping[str, ArmStyle]], Iterator[Drawing]]] = {
+    "board": board_drawings,
     "drafting": drafting_drawings,
     "future": future_drawings,
     "future_bag": bag_drawings,

@@ -124,6 +124,11 @@ def of_drafts(make: Callable[[], tuple[Any, ...]], **changes: Any) -> tuple[Any,
     return "drafting", study, probed_models.drafting_of(study, **changes)
 
 
+def of_boards(make: Callable[[], tuple[Any, ...]], place: int, **changes: Any) -> tuple[Any, ...]:
+    study = make()[0]
+    return "board", study, probed_models.board_of(study, **changes), place
+
+
 def of_both(first: tuple[Any, ...], second: tuple[Any, ...]) -> Figure | None:
     named = beside.differences(Side("A", "first", *first), Side("B", "second", *second))
     return named.figure if named else None
@@ -197,6 +202,12 @@ CASES = {
     "drafting_of_several_objectives": Case(
         probed_models.of_probe,
         lambda: of_drafts(synthetic.hostile, objectives=("multi_token", probed_models.HOSTILE), guesses=5),
+    ),
+    "board_gains": Case(probed_models.of_probe, lambda: of_boards(synthetic.four_arms, 0)),
+    "board_accuracies": Case(probed_models.of_probe, lambda: of_boards(synthetic.four_arms, 1)),
+    "boards": Case(probed_models.of_probe, lambda: of_boards(synthetic.four_arms, 2)),
+    "boards_of_hostile_names": Case(
+        probed_models.of_probe, lambda: of_boards(synthetic.hostile, 2, shape=(6, 7), n=5, arms=slice(2, None))
     ),
     "task_accuracy": Case(figures.task_accuracy, with_tasks),
     "task_accuracy_of_hostile_names": Case(figures.task_accuracy, lambda: with_tasks(synthetic.hostile)),

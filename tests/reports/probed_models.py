@@ -100,6 +100,49 @@ def drafting_of(
     return {"drafting": pd.DataFrame(rows), "guesses": pd.DataFrame(parts)}
 
 
+def board_of(
+    study: StoredStudy, n: int = 3, shape: tuple[int, int] = (3, 3), arms: slice = slice(1, None)
+) -> dict[str, pd.DataFrame]:
+    """Controls of 0.5, 0.6, and 0.7 (untrained), each 0.02 less a move ahead; the probe of the arm at place i is above.
+
+    It reads 0.05·i more than the best of them now, a little more at deeper places; the present board tells 0.9 of the
+    next one, 0.1 less of each later one. The first cell never changes.
+    """
+    noise = np.random.default_rng(8)
+    places = ("layer 1", "encoder", "bridge", "layer 2", "decoder")
+    states, controls, cells, examples = [], [], [], []
+    names = [arm.name for arm in study.arms]
+    for run in runs_of(study, arms):
+        for ahead in range(n + 1):
+            levels: dict[str, float | None] = {
+                "majority": 0.5 - 0.02 * ahead, "ply": 0.6 - 0.02 * ahead,
+                "unchanged": 0.99 - 0.1 * ahead if ahead else None, "present": 1.0 - 0.1 * ahead if ahead else None,
+                "untrained": 0.7 - 0.02 * ahead,
+            }  # fmt: skip
+            changed = 0.2 if ahead else None
+            for name, level in levels.items():
+                for place in places if name == "untrained" else [None]:
+                    if level is not None:
+                        row = {"ahead": ahead, "accuracy": level, "accuracy_changed": changed}
+                        controls.append({**run, "control": name, "place": place, **row})
+            for depth, place in enumerate(places):
+                found = 0.7 - 0.02 * ahead + 0.05 * names.index(run["arm"]) / (1 + ahead) + 0.005 * depth
+                found += noise.normal(0, 0.004)
+                above = {f"above_{name}": None if level is None else found - level for name, level in levels.items()}
+                gain = found - 0.7 + 0.02 * ahead
+                states.append({**run, "place": place, "ahead": ahead, "positions": 900 - 90 * ahead, "cells": 8,
+                               "accuracy": found, "accuracy_changed": changed, "gain": gain, **above})  # fmt: skip
+                for cell in range(shape[0] * shape[1]):
+                    at = dict(zip(("row", "column"), divmod(cell, shape[1]), strict=True))
+                    accuracy = 1.0 if cell == 0 else found - 0.02 * (cell % 5)
+                    cells.append({**run, "place": place, "ahead": ahead, **at, "counted": cell > 0,
+                                  "accuracy": accuracy, "majority": 0.5})  # fmt: skip
+        examples.append({**run, "train_positions": 1600, "train_games": 213, "select_positions": 400,
+                         "select_games": 53, "test_positions": 680, "test_games": 88})  # fmt: skip
+    found_tables = {"states": states, "controls": controls, "cells": cells, "examples": examples}
+    return {name: pd.DataFrame(rows) for name, rows in found_tables.items()}
+
+
 def of_probe(probe: str, study: StoredStudy, tables: dict[str, pd.DataFrame], place: int = 0) -> Figure | None:
     """Draw one figure of what a probe found."""
     return list(DRAWINGS[probe](tables, arm_styles(study)))[place][3]
