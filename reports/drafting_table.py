@@ -11,7 +11,10 @@ from reports.table import Cell, Table, columns_of, number_cell
 
 MOST_GUESSES = 4
 NAMES = {1: "1st", 2: "2nd", 3: "3rd"}
-NOTE = "One token a pass is decoding without drafts; of guesses, the share that the network chose too."
+NOTES = (
+    "One token a pass is decoding without drafts; of guesses, the share that the network chose too.",
+    "Distinct is the share of different tokens in a continuation: a text that repeats itself is drafted with ease.",
+)
 FAULT = "A continuation is not that of plain decoding: this is a fault of the drafts or of the cache, not of rounding."
 
 
@@ -30,6 +33,7 @@ def drafting_table(tables: Mapping[str, pd.DataFrame]) -> Table:
                 number_cell(float(own["tokens_per_pass"].mean()), 2),
                 number_cell(float(own["accepted_per_pass"].mean()), 2),
                 *(_share(accepted.get(guess)) for guess in shown),
+                number_cell(float(own["distinct"].mean()), 2),
                 _identical(float(own["identical"].min()), int(own["ties"].sum())),
             )
         )
@@ -39,9 +43,9 @@ def drafting_table(tables: Mapping[str, pd.DataFrame]) -> Table:
     return Table(
         name="drafting",
         caption="Tokens that objectives draft for their network, in speculative decoding at temperature 0.",
-        columns=columns_of([*titles, "identical"], numeric_from=len(words)),
+        columns=columns_of([*titles, "distinct", "identical"], numeric_from=len(words)),
         rows=tuple(found),
-        notes=(NOTE, *((FAULT,) if at_fault else ())),
+        notes=(*NOTES, *((FAULT,) if at_fault else ())),
         data=rows,
     )
 

@@ -88,7 +88,8 @@ def drafting_of(
                     **run, "objective": objective, "prompts": 32, "prompt_tokens": 32.0, "tokens": 2048,
                     "passes": int(2048 / (1 + accepted)), "tokens_per_pass": 1 + accepted,
                     "accepted_per_pass": accepted, "drafted": 3000, "accepted": int(1000 * accepted),
-                    "acceptance": accepted / guesses if guesses else None, "identical": 1.0, "ties": 0,
+                    "acceptance": accepted / guesses if guesses else None, "distinct": 0.5,
+                    "identical": 1.0, "ties": 0,
                 }
             )  # fmt: skip
             for at, share in enumerate(shares, start=1):

@@ -71,11 +71,13 @@ def test_objectives_that_guess_nothing_are_shown_too() -> None:
     tables["guesses"] = pd.DataFrame(columns=["arm", "seed", "trial"])
     drawn(of_probe("drafting", study, tables))
     table = MAIN["drafting"](tables)
-    assert [column.title for column in table.columns][2:] == ["tokens a pass", "accepted a pass", "identical"]
+    assert [column.title for column in table.columns][2:] == [
+        "tokens a pass", "accepted a pass", "distinct", "identical"
+    ]  # fmt: skip
     some = drafting_of(study)
     some["guesses"] = some["guesses"][some["guesses"]["arm"] != study.arms[1].name]
     drawn(of_probe("drafting", study, some))
-    assert MAIN["drafting"](some).rows[0][-2].text == "–"
+    assert MAIN["drafting"](some).rows[0][-3].text == "–"
 
 
 def test_the_table_tells_a_fault_from_a_tie() -> None:
@@ -83,7 +85,8 @@ def test_the_table_tells_a_fault_from_a_tie() -> None:
     tables = drafting_of(study)
     table = MAIN["drafting"](tables)
     assert [column.title for column in table.columns] == [
-        "arm", "objective", "tokens a pass", "accepted a pass", "1st guess", "2nd guess", "3rd guess", "identical"
+        "arm", "objective", "tokens a pass", "accepted a pass", "1st guess", "2nd guess", "3rd guess",
+        "distinct", "identical",
     ]  # fmt: skip
     for row, arm in zip(table.rows, study.arms[1:], strict=True):
         own = tables["drafting"][tables["drafting"]["arm"] == arm.name]

@@ -41,11 +41,12 @@ class DraftedTokens(Probe):
     continuation is compared with plain greedy decoding.
 
     Tables: `drafting`, one row an objective: `tokens_per_pass` (1 without drafts), `accepted_per_pass`, `acceptance` of
-    all guesses, and `identical`, the share of prompts whose continuation is that of plain decoding, which must be 1.
-    `ties` of them part where the two next logits are equal but for rounding, which is no fault of the drafts; what
-    follows is then another text. `guesses`, one row an objective and guess of a pass (the first one is of the token
-    after the next): how many were `drafted`, how many `reached`, as all before were right, and `accepted`; `acceptance`
-    is of those drafted, `acceptance_if_reached` of those reached.
+    all guesses, `distinct`, the share of different tokens in a continuation (what repeats itself is drafted with ease),
+    and `identical`, the share of prompts whose continuation is that of plain decoding, which must be 1. `ties` of them
+    part where the two next logits are equal but for rounding, which is no fault of the drafts; what follows is then
+    another text. `guesses`, one row an objective and guess of a pass (the first one is of the token after the next):
+    how many were `drafted`, how many `reached`, as all before were right, and `accepted`; `acceptance` is of those
+    drafted, `acceptance_if_reached` of those reached.
 
     Args:
         prompts: continued, at most.
@@ -137,6 +138,7 @@ def summed_up(found: Sequence[Speculation]) -> Row:
         "drafted": drafted,
         "accepted": accepted,
         "acceptance": _ratio(accepted, drafted),
+        "distinct": sum(len(set(one.tokens.tolist())) / len(one.tokens) for one in found) / len(found),
     }
 
 

@@ -59,7 +59,9 @@ def test_every_objective_that_drafts_is_asked_and_the_text_stays(subject: Subjec
     assert tables == probe.run(subject, lambda: None)
     json.dumps(tables, allow_nan=False)
     assert [row["objective"] for row in tables["drafting"]] == [spec["name"] for spec in DRAFTING]
+    plain = [generate(subject.model, text, 20, temperature=0)[0].tolist() for text, _ in probe._asked(subject)]
     for row in tables["drafting"]:
+        assert row["distinct"] == pytest.approx(sum(len(set(tokens)) for tokens in plain) / 80)
         assert (row["prompts"], row["prompt_tokens"], row["tokens"]) == (4, 10, 80)
         assert (row["identical"], row["ties"]) == (1.0, 0)
         assert row["tokens"] == row["passes"] + row["accepted"]
