@@ -57,7 +57,7 @@ class DraftedTokens(Probe):
 
     """
 
-    version = 1
+    version = 2
 
     def __init__(
         self,
