@@ -98,6 +98,8 @@ def test_in_myopic_training_they_are_those_of_myopic_losses() -> None:
 
 def test_parts_of_a_batch_add_up() -> None:
     model, objectives, batch = parts("deepsight", SPECS[0], SPECS[1])
+    whole, halves = (gradients_of(model, objectives, batch, objectives.coefficients(), rows) for rows in (None, 2))
+    close(halves.next_token, whole.next_token)
     # An objective's loss is a mean over positions, of which the halves of the batch now have equally many.
     batch.targets[2, 5:] = IGNORED
     whole, halves = (gradients_of(model, objectives, batch, objectives.coefficients(), rows) for rows in (None, 2))
@@ -199,6 +201,17 @@ def test_nothing_is_other_afterwards() -> None:
     # No dropout, and the objectives' own draws are the same each time.
     for label in objectives.parts:
         assert all(map(torch.equal, first.objectives[label], second.objectives[label]))
+
+
+def test_training_modes_do_not_matter() -> None:
+    """Without dropout, and with all the heads that a curriculum will train."""
+    curriculum = {"name": "multi_token", "n": 3, "curriculum": "forward"}
+    model, objectives, batch = parts("deepsight", curriculum, dropout=0.5)
+    model.train()
+    objectives.train()
+    found = gradients_of(model, objectives, batch, {"multi_token": 1.0})
+    close(found.next_token, alone(model, objectives, batch, None))
+    close(found.objectives["multi_token"], alone(model, objectives, batch, "multi_token"))
 
 
 def test_an_objective_that_fails_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

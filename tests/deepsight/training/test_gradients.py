@@ -65,7 +65,8 @@ def test_a_run_is_the_same_run_with_and_without_it(text: Path, tmp_path: Path) -
 
 
 def test_there_is_a_row_for_each_evaluation_objective_and_layer(text: Path, tmp_path: Path) -> None:
-    config = run_of(text, objective=OBJECTIVES[:2], runtime__gradients_by_layer=True)
+    falling = {"name": "future_context", "n": 3, "coefficient": {"start": 0.6, "schedule": "linear_decay"}}
+    config = run_of(text, objective=[falling, OBJECTIVES[1]], runtime__gradients_by_layer=True)
     trainer = RunFolder(tmp_path).prepare(config, source_of(config))
     assert trainer.run() is not None
     rows = rows_of(tmp_path)
@@ -75,10 +76,10 @@ def test_there_is_a_row_for_each_evaluation_objective_and_layer(text: Path, tmp_
         for layer in layers
     ]  # fmt: skip
     assert {row["step"]: row["tokens"] for row in rows} == {step: step * 64 for step in (0, 4, 8, 12)}
-    # The coefficient of the last step before: it is zero from the seventh on.
+    # The coefficient of the step before; at first that of the first one.
     future = [row for row in rows if row["objective"] == "future_context"]
-    assert {row["step"]: row["coefficient"] for row in future} == {0: 0.5, 4: 0.5, 8: 0.0, 12: 0.0}
-    assert {row["share"] for row in future if row["step"] >= 8} == {0.0}
+    found_coefficients = {row["step"]: row["coefficient"] for row in future}
+    assert found_coefficients == pytest.approx({0: 0.6, 4: 0.45, 8: 0.25, 12: 0.05})
     # The last rows are what the trained network gives on the first held-out sequences.
     windows = trainer.source.windows(context=16, count=4, later=trainer.objectives.lookahead)
     batch: Batch = next(windows.batches(4))
@@ -106,6 +107,15 @@ def test_a_run_that_begins_anew_begins_its_record_anew(text: Path, tmp_path: Pat
     tmp_path.joinpath(GRADIENTS_FILE).write_text('{"step": 0, "layer": "embedding"}\n', encoding="utf-8")
     train(config, tmp_path)
     assert all("share" in row for row in rows_of(tmp_path))
+
+
+def test_an_objective_that_is_off_has_no_share(text: Path, tmp_path: Path) -> None:
+    train(run_of(text, objective=OBJECTIVES[:1], runtime__gradients_by_layer=True), tmp_path)
+    shares: dict[int, set[float]] = {}
+    for row in rows_of(tmp_path):
+        shares.setdefault(row["step"], set()).add(row["share"])
+    assert [len(found) > 1 for found in shares.values()] == [True, True, False, False]
+    assert shares[8] == shares[12] == {0.0}
 
 
 def test_a_run_without_objectives_has_nothing_to_record(text: Path, tmp_path: Path) -> None:
