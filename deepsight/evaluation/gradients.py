@@ -101,15 +101,15 @@ def gradients_of(
     next_token = [torch.zeros_like(weight) for weight in weights]
     own = {label: [torch.zeros_like(weight) for weight in weights] for label in objectives.parts}
     rows = at_once or len(batch.inputs)
-    counted: Tensor | None = None
+    counted = 0
     with _undisturbed(model, objectives), torch.enable_grad():
         for number, start in enumerate(range(0, len(batch.inputs), rows)):
             inputs, targets, later = (None if part is None else part[start : start + rows] for part in batch)
             trace = dataclasses.replace(model(inputs, targets), later=later)
             first = batch.targets.shape[1] - trace.targets.shape[1]
-            counted = (batch.targets[:, first:] != IGNORED).sum() if counted is None else counted
+            counted = counted or int((batch.targets[:, first:] != IGNORED).sum())
             seam = Seam(trace)
-            share = (trace.targets != IGNORED).sum() / counted
+            share = int((trace.targets != IGNORED).sum()) / counted
             _add(next_token, _through(seam, [share * next_token_loss(seam.trace)], weights))
             for label in objectives.parts:
                 if (scale := coefficients[label] * len(trace.tokens) / len(batch.inputs)) != 0:
