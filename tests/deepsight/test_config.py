@@ -212,6 +212,7 @@ OTHER_RUNTIMES: dict[str, Any] = {
     "checkpoint_every": 3,
     "log_every": 3,
     "tensorboard": True,
+    "gradients_by_layer": True,
     "probes": ["future"],
 }
 

@@ -203,7 +203,6 @@ CASES = {
         probed_models.of_probe,
         lambda: of_drafts(synthetic.hostile, objectives=("multi_token", probed_models.HOSTILE), guesses=5),
     ),
-    "board_gains": Case(probed_models.of_probe, lambda: of_boards(synthetic.four_arms, 0)),
     "board_accuracies": Case(probed_models.of_probe, lambda: of_boards(synthetic.four_arms, 1)),
     "boards": Case(probed_models.of_probe, lambda: of_boards(synthetic.four_arms, 2)),
     "boards_of_hostile_names": Case(
