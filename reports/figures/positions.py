@@ -54,14 +54,15 @@ def loss_by_position(study: StoredStudy, positions: pd.DataFrame) -> Figure | No
     """Draw the loss at the end of training by position, and below it each arm's difference to the reference by seed.
 
     Ranges of positions double in width; bands are 95 % t intervals over seeds, from three pairs on and for up to eight
-    arms. None where no arm and its reference have finished trials.
+    arms. None where no arm and its reference have finished trials, or where all that counts is one range.
     """
     if positions.empty:
         return None
     losses = by_arm(losses_by_position(positions))
     arms = [arm.name for arm in study.arms if arm.name in losses]
     pairs = {arm: of for arm, of in compared_with(study).items() if arm in losses and of in losses}
-    if not pairs:
+    if not pairs or losses[arms[0]].shape[1] < 2:
+        # The answers of a task may lie at a few late positions.
         return None
     with applied():
         styles = arm_styles(study)

@@ -20,7 +20,7 @@ from reports.figures.look_ahead import losses_by_look_ahead
 from reports.figures.positions import losses_by_position
 from reports.statistics import t_interval
 from tests.reports import synthetic
-from tests.reports.breakdowns import breakdowns_of
+from tests.reports.breakdowns import CONTEXT, breakdowns_of
 from tests.reports.drawings import drawn
 
 
@@ -141,3 +141,9 @@ def test_files_are_read_of_finished_trials_and_broken_ones_left_out(tmp_path: Pa
     ]
     assert found.documents.to_dict("records") == [{**known, "document": 4, "nats": 7.5, "tokens": 3}]
     assert found.ahead.to_dict("records") == [{**known, "objective": "multi_token", "distance": 2, "loss": 3.5}]
+
+
+def test_positions_that_are_one_range_are_no_figure() -> None:
+    study, found = example()
+    late = found.positions[found.positions["position"] >= CONTEXT - 3]
+    assert figures.loss_by_position(study, late) is None
