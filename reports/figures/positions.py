@@ -95,11 +95,16 @@ def _draw_differences(axes: Axes, differences: pd.DataFrame, style: ArmStyle, wi
 
 def _finish(panels: tuple[Axes, Axes], places: np.ndarray[tuple[int], np.dtype[np.float64]]) -> None:
     for axes in panels:
-        axes.set_xscale("log", base=2)
-        axes.set_xlim(places.min(), places.max())
-        axes.xaxis.set_major_locator(LogLocator(base=4, numticks=8))
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda place, _: f"{place:g}"))
+        position_axis(axes, float(places.min()), float(places.max()))
         axes.yaxis.set_major_locator(MaxNLocator(5, steps=ROUND_STEPS))
         axes.yaxis.grid(True)
         sns.despine(ax=axes)
+
+
+def position_axis(axes: Axes, first: float, last: float) -> None:
+    """Give a horizontal axis of ranges of positions, which double in width, its scale and ticks."""
+    axes.set_xscale("log", base=2)
+    axes.set_xlim(first, last)
+    axes.xaxis.set_major_locator(LogLocator(base=4, numticks=8))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda place, _: f"{place:g}"))

@@ -6,46 +6,31 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import MaxNLocator
 from seaborn import color_palette
 
 from reports.figures.layer_maps import colour_bar
 from reports.figures.probe_arms import Drawing, Styles, Tables, arms_in
+from reports.figures.probe_controls import Control, beside_controls
 from reports.figures.probe_future import arms_of_parts
 from reports.figures.probe_maps import means_by_place, place_maps
 from reports.figures.style import (
     GRID,
     LINE_HEIGHT,
-    MUTED,
-    ROUND_STEPS,
     TEXT_WIDTH,
-    ArmStyle,
     applied,
-    legend_below,
     new_figure,
 )
-from reports.statistics import shown_interval
 
-PLACES = ("encoder", "decoder")
-"""Of those that were asked, the places whose accuracies are drawn: every architecture has them."""
 CONTROLS = {
-    "majority": (0, (1, 1.2)),
-    "ply": (0, (4, 1.5)),
-    "untrained": (0, (5, 1.2, 1, 1.2)),
-    "unchanged": (0, (2, 2)),
-    "present": "-",
-}
-CONTROL_NAMES = {
-    "majority": "no state: what a cell holds most often",
-    "ply": "no state: the same, after as many moves",
-    "untrained": "the same probe on the network before training",
-    "unchanged": "the true board now, as it is",
-    "present": "the same probe on the true board now",
+    "majority": Control((0, (1, 1.2)), "no state: what a cell holds most often"),
+    "ply": Control((0, (4, 1.5)), "no state: the same, after as many moves"),
+    "untrained": Control((0, (5, 1.2, 1, 1.2)), "the same probe on the network before training"),
+    "unchanged": Control((0, (2, 2)), "the true board now, as it is"),
+    "present": Control("-", "the same probe on the true board now"),
 }
 MOST_BOARDS = 4
 """Arms, and moves ahead, whose boards are drawn in one figure."""
@@ -93,30 +78,8 @@ def board_gains(states: pd.DataFrame, styles: Styles, arms: Sequence[str]) -> Fi
 
 def board_accuracies(states: pd.DataFrame, controls: pd.DataFrame, styles: Styles) -> Figure | None:
     """Draw accuracy against the moves ahead, one panel a place, beside the controls."""
-    asked = list(dict.fromkeys(states["place"]))
-    places = [place for place in PLACES if place in asked] or asked[:2]
-    arms = arms_in(states[states["place"].isin(places)], styles)
-    if not arms:
-        return None
-    with applied():
-        figure = new_figure(TEXT_WIDTH, 2.2)
-        panels = figure.subplots(1, len(places), sharey=True, squeeze=False)[0]
-        for axes, place in zip(panels, places, strict=True):
-            _draw_controls(axes, controls[controls["place"].isna() | (controls["place"] == place)])
-            for arm in arms:
-                own = states[(states["arm"] == arm) & (states["place"] == place)]
-                _draw_accuracies(axes, own, styles[arm])
-            axes.set_title(place, loc="left", pad=3)
-            axes.set_xlabel("moves ahead")
-            axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
-            axes.yaxis.set_major_locator(MaxNLocator(5, steps=ROUND_STEPS))
-            axes.yaxis.grid(True)
-            sns.despine(ax=axes)
-        panels[0].set_ylabel("cells that are right")
-        known = [name for name in CONTROLS if (controls["control"] == name).any()]
-        beside = [ArmStyle(MUTED, CONTROLS[name], "", CONTROL_NAMES[name]) for name in known]
-        legend_below(figure, [*(styles[arm] for arm in arms), *beside], markers=True)
-    return figure
+    labels = ("moves ahead", "cells that are right")
+    return beside_controls(states, controls, styles, CONTROLS, "accuracy", labels)
 
 
 def boards(tables: Tables, styles: Styles, arms: Sequence[str]) -> Figure | None:
@@ -150,21 +113,6 @@ def spread(numbers: Sequence[int], most: int) -> list[int]:
     """Return at most so many of some numbers, the first and the last among them."""
     places = np.linspace(0, len(numbers) - 1, min(most, len(numbers)))
     return [numbers[round(place)] for place in places]
-
-
-def _draw_accuracies(axes: Axes, rows: pd.DataFrame, style: ArmStyle) -> None:
-    if rows.empty:
-        return
-    found = rows.pivot_table(index="seed", columns="ahead", values="accuracy")
-    low, high = np.transpose([shown_interval(found[ahead].dropna()) for ahead in found.columns])
-    axes.plot(found.columns, found.mean(), style.marker, color=style.colour, linestyle=style.dashes, markersize=4)
-    axes.vlines(found.columns, low, high, color=style.colour, linewidth=1.2)
-
-
-def _draw_controls(axes: Axes, controls: pd.DataFrame) -> None:
-    for name, dashes in CONTROLS.items():
-        means = controls[controls["control"] == name].groupby("ahead")["accuracy"].mean()
-        axes.plot(means.index, means, color=MUTED, linestyle=dashes, linewidth=1.0, zorder=1)
 
 
 def _draw_board(axes: Axes, rows: pd.DataFrame) -> AxesImage:

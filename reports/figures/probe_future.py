@@ -6,38 +6,28 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from reports.figures.probe_arms import Drawing, Styles, Tables
+from reports.figures.probe_controls import Control, beside_controls
 from reports.figures.probe_heat import BAR_WIDTH, CELL_HEIGHT, colour_bar, draw_heat, reach_of
 from reports.figures.probe_maps import means_by_place, place_maps
 from reports.figures.style import (
     CHARACTER_WIDTH,
     COLUMN_WIDTH,
     LINE_HEIGHT,
-    MUTED,
-    ROUND_STEPS,
     TEXT_WIDTH,
-    ArmStyle,
     applied,
-    legend_below,
     new_figure,
     wrapped,
 )
-from reports.statistics import shown_interval
 
 PROBES = {"linear": "linear probes", "mlp": "small networks"}
 MOST_PANELS = 8
-PLACES = ("encoder", "decoder")
-"""Of those that were asked, the places whose losses are drawn: every architecture has them."""
-CONTROLS = {"unigram": (0, (1, 1.2)), "text_bigram": (0, (4, 1.5)), "untrained": (0, (5, 1.2, 1, 1.2))}
-CONTROL_NAMES = {
-    "unigram": "no state: how frequent a token is",
-    "text_bigram": "no state: what follows the token at hand in the text",
-    "untrained": "the same probe on the network before training",
+CONTROLS = {
+    "unigram": Control((0, (1, 1.2)), "no state: how frequent a token is"),
+    "text_bigram": Control((0, (4, 1.5)), "no state: what follows the token at hand in the text"),
+    "untrained": Control((0, (5, 1.2, 1, 1.2)), "the same probe on the network before training"),
 }
 
 
@@ -84,29 +74,9 @@ def future_losses(states: pd.DataFrame, controls: pd.DataFrame, styles: Styles) 
     Dots are means over seeds with 95 % t intervals, from three seeds on; controls are means over all runs.
     """
     own = states[states["probe"] == "linear"]
-    asked = list(dict.fromkeys(own["place"]))
-    places = [place for place in PLACES if place in asked] or asked[:2]
-    arms = [arm for arm in styles if own.loc[own["place"].isin(places), "arm"].eq(arm).any()]
-    if not arms:
-        return None
-    with applied():
-        figure = new_figure(COLUMN_WIDTH if len(places) == 1 else TEXT_WIDTH, 2.2)
-        panels = figure.subplots(1, len(places), sharey=True, squeeze=False)[0]
-        for axes, place in zip(panels, places, strict=True):
-            _draw_controls(axes, controls[controls["place"].isna() | (controls["place"] == place)])
-            for arm in arms:
-                _draw_losses(axes, own[(own["arm"] == arm) & (own["place"] == place)], styles[arm])
-            axes.set_title(place, loc="left", pad=3)
-            axes.set_xlabel("tokens ahead")
-            axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
-            axes.yaxis.set_major_locator(MaxNLocator(5, steps=ROUND_STEPS))
-            axes.yaxis.grid(True)
-            sns.despine(ax=axes)
-        panels[0].set_ylabel("cross-entropy (nats per token)")
-        known = [name for name in CONTROLS if (controls["control"] == name).any()]
-        blind = [ArmStyle(MUTED, CONTROLS[name], "", CONTROL_NAMES[name]) for name in known]
-        legend_below(figure, [*(styles[arm] for arm in arms), *blind], markers=True)
-    return figure
+    of_linear = controls[controls["probe"].isna() | (controls["probe"] == "linear")]
+    labels = ("tokens ahead", "cross-entropy (nats per token)")
+    return beside_controls(own, of_linear, styles, CONTROLS, "cross_entropy", labels)
 
 
 def bag_gains(states: pd.DataFrame, styles: Styles) -> Figure | None:
@@ -126,22 +96,6 @@ def bag_gains(states: pd.DataFrame, styles: Styles) -> Figure | None:
         mesh = draw_heat(axes, table, reach_of([table]), columns, cells)
         colour_bar(figure, mesh, [axes], "average precision\nabove the best control")
     return figure
-
-
-def _draw_losses(axes: Axes, rows: pd.DataFrame, style: ArmStyle) -> None:
-    if rows.empty:
-        return
-    losses = rows.pivot_table(index="seed", columns="ahead", values="cross_entropy")
-    low, high = np.transpose([shown_interval(losses[ahead].dropna()) for ahead in losses.columns])
-    axes.plot(losses.columns, losses.mean(), style.marker, color=style.colour, linestyle=style.dashes, markersize=4)
-    axes.vlines(losses.columns, low, high, color=style.colour, linewidth=1.2)
-
-
-def _draw_controls(axes: Axes, controls: pd.DataFrame) -> None:
-    for name, dashes in CONTROLS.items():
-        own = controls[(controls["control"] == name) & (controls["probe"].isna() | (controls["probe"] == "linear"))]
-        means = own.groupby("ahead")["cross_entropy"].mean()
-        axes.plot(means.index, means, color=MUTED, linestyle=dashes, linewidth=1.0, zorder=1)
 
 
 BITS_CAPTION = (

@@ -9,9 +9,10 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import MaxNLocator
 
 from reports.figures.attention_distance import DISTANCE_CAPTION, attention_by_distance, distance_height
+from reports.figures.positions import position_axis
 from reports.figures.probe_arms import Drawing, Styles, Tables, arm_panels, arms_in, parts_of
 from reports.figures.style import (
     INK,
@@ -139,11 +140,7 @@ def _finish_positions(axes: Axes, places: pd.Series[float], *, single: bool) -> 
     if single:
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     else:
-        axes.set_xscale("log", base=2)
-        axes.set_xlim(places.min(), places.max())
-        axes.xaxis.set_major_locator(LogLocator(base=4, numticks=8))
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda place, _: f"{place:g}"))
+        position_axis(axes, float(places.min()), float(places.max()))
     axes.yaxis.set_major_locator(MaxNLocator(4, steps=ROUND_STEPS))
     axes.yaxis.grid(True)
     sns.despine(ax=axes)
