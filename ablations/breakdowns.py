@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from ablations.attempts import result_of
-from ablations.stored import StoredStudy, read_plan, trial_folder
+from ablations.finished import finished_runs
+from ablations.stored import StoredStudy
 from deepsight.training.names import BREAKDOWN_FILE
 
 IDENTITY = ("trial", "arm", "seed")
@@ -56,20 +56,15 @@ def read_breakdowns(folder: str | Path, study: StoredStudy | None = None) -> Bre
         UserError: the folder holds no study.
 
     """
-    folder = Path(folder)
-    study = read_plan(folder) if study is None else study
     frames: dict[str, list[pd.DataFrame]] = {name: [] for name in (*PLACES, "ahead")}
-    for arm in study.arms:
-        for seed, trial in arm.trials.items():
-            for name, frame in _frames(trial_folder(folder, trial)).items():
-                frames[name].append(frame.assign(trial=trial, arm=arm.name, seed=seed))
+    for run in finished_runs(folder, study):
+        for name, frame in _frames(run.folder).items():
+            frames[name].append(frame.assign(trial=run.trial, arm=run.arm, seed=run.seed))
     return Breakdowns(**{name: _joined(parts) for name, parts in frames.items() if parts})
 
 
 def _frames(folder: Path) -> dict[str, pd.DataFrame]:
-    """Return the frames of one trial; none where it has not finished or its file cannot be read."""
-    if result_of(folder) is None:
-        return {}
+    """Return the frames of one finished trial; none where its file cannot be read."""
     try:
         content: Any = json.loads((folder / BREAKDOWN_FILE).read_text(encoding="utf-8"))
         found = {name: pd.DataFrame(content[name]).astype("float64") for name in PLACES}

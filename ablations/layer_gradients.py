@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ablations.probed import finished_trials
+from ablations.finished import finished_runs
 from ablations.stored import StoredStudy
 from deepsight.training.metrics import read_metrics
 from deepsight.training.names import GRADIENTS_FILE
@@ -51,9 +51,9 @@ def read_layer_gradients(folder: str | Path, study: StoredStudy | None = None) -
 
     """
     found = [
-        {"trial": place.trial, "arm": place.arm, "seed": place.seed, **row}
-        for place in finished_trials(folder, study)
-        for row in read_metrics(place.folder / GRADIENTS_FILE)
+        {"trial": run.trial, "arm": run.arm, "seed": run.seed, **row}
+        for run in finished_runs(folder, study)
+        for row in read_metrics(run.folder / GRADIENTS_FILE)
         if isinstance(row, dict) and set(COLUMNS) - set(IDENTITY) <= set(row)
     ]
     if not found:

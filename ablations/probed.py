@@ -9,22 +9,12 @@ from typing import Any
 
 import pandas as pd
 
-from ablations.attempts import result_of
-from ablations.stored import StoredStudy, read_plan, trial_folder
+from ablations.finished import FinishedRun, finished_runs
+from ablations.stored import StoredStudy
 from deepsight.evaluation.probes.answers import Answer, answered, read_answer
 
 IDENTITY = ("arm", "seed", "trial")
 ASKED = (*IDENTITY, "probe", "spec", "seconds", "error")
-
-
-@dataclass(frozen=True)
-class Place:
-    """One run: its folder, and what tells it apart; alone it is an arm of its own, without a trial's id."""
-
-    folder: Path
-    arm: str
-    seed: int
-    trial: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,27 +49,6 @@ class Probed:
     __hash__ = None  # type: ignore[assignment]
 
 
-def finished_trials(folder: str | Path, study: StoredStudy | None = None) -> list[Place]:
-    """Return the finished trials of a study, arm by arm; arms that mean the same run share its folder.
-
-    Args:
-        folder: of the study.
-        study: its plan, where that was read already.
-
-    Raises:
-        UserError: the folder holds no study.
-
-    """
-    folder = Path(folder)
-    study = read_plan(folder) if study is None else study
-    places = [
-        Place(trial_folder(folder, trial), arm.name, seed, trial)
-        for arm in study.arms
-        for seed, trial in arm.trials.items()
-    ]
-    return [place for place in places if result_of(place.folder) is not None]
-
-
 def read_probes(folder: str | Path, study: StoredStudy | None = None) -> Probed:
     """Read what probes found in the finished trials of a study; what cannot be read is left out.
 
@@ -91,23 +60,23 @@ def read_probes(folder: str | Path, study: StoredStudy | None = None) -> Probed:
         UserError: the folder holds no study.
 
     """
-    return probed(finished_trials(folder, study))
+    return probed(finished_runs(folder, study))
 
 
-def probed(places: Iterable[Place], probes: Iterable[str] | None = None) -> Probed:
+def probed(runs: Iterable[FinishedRun], probes: Iterable[str] | None = None) -> Probed:
     """Read what probes found in some runs.
 
     Args:
-        places: the runs.
+        runs: the runs.
         probes: by name; all where it is None.
 
     """
     names = None if probes is None else set(probes)
     found: dict[tuple[str, str], list[dict[str, Any]]] = {}
     asked = []
-    for place in places:
-        identity = {"arm": place.arm, "seed": place.seed, "trial": place.trial}
-        for answer in _answers(place.folder):
+    for run in runs:
+        identity = {"arm": run.arm, "seed": run.seed, "trial": run.trial}
+        for answer in _answers(run.folder):
             if names is not None and answer.name not in names:
                 continue
             about = {"probe": answer.name, "spec": answer.spec, "seconds": answer.seconds, "error": answer.error}

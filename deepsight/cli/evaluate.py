@@ -10,7 +10,7 @@ import typer
 from deepsight.cli.common import Plugins, load_plugins, parsed_settings
 
 if TYPE_CHECKING:
-    from ablations.probed import Place
+    from ablations.finished import FinishedRun
     from ablations.stored import StoredStudy
     from deepsight.registry import Spec
 
@@ -58,14 +58,14 @@ def evaluate(
         raise typer.Exit(1)
 
 
-def runs_in(folder: Path) -> tuple[list[Place], StoredStudy | None]:
+def runs_in(folder: Path) -> tuple[list[FinishedRun], StoredStudy | None]:
     """Return the finished runs of a folder, and the study that they are trials of.
 
     Raises:
         UserError: there is neither a run nor a study, or nothing of it is finished.
 
     """
-    from ablations.probed import Place, finished_trials
+    from ablations.finished import FinishedRun, finished_runs
     from ablations.stored import PLAN_FILE, read_plan
     from deepsight.errors import UserError
     from deepsight.training.folder import RunFolder
@@ -73,13 +73,13 @@ def runs_in(folder: Path) -> tuple[list[Place], StoredStudy | None]:
 
     if (folder / PLAN_FILE).is_file():
         study = read_plan(folder)
-        places = finished_trials(folder, study)
+        places = finished_runs(folder, study)
         if not places:
             raise UserError(f"{folder}: no trial of this study has finished, so none can be asked")
         return places, study
     if not (folder / CONFIG_FILE).is_file():
         raise UserError(f"{folder}: there is neither a run nor a study here (no {CONFIG_FILE}, no {PLAN_FILE})")
-    return [Place(folder, folder.absolute().name, RunFolder(folder).config().seed)], None
+    return [FinishedRun(folder, folder.absolute().name, RunFolder(folder).config().seed)], None
 
 
 def chosen(written: str, settings: dict[str, Any]) -> list[Spec]:

@@ -14,7 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from ablations.probed import Place, probed
+from ablations.finished import FinishedRun
+from ablations.probed import probed
 from ablations.stored import StoredStudy
 from deepsight.cli.table_display import print_table
 from deepsight.data.source import Source
@@ -37,7 +38,7 @@ class Subjects:
     _sources: dict[str, Source] = field(default_factory=dict)
     _last: tuple[Path, Subject] | None = None
 
-    def of(self, place: Place) -> Subject:
+    def of(self, place: FinishedRun) -> Subject:
         """Return the model of a run."""
         if self._last is None or self._last[0] != place.folder:
             key = json.dumps(RunFolder(place.folder).config().data.model_dump(mode="json"), sort_keys=True)
@@ -64,7 +65,7 @@ class Asking:
     skip: bool
     failed: bool = False
 
-    def ask(self, places: Sequence[Place]) -> None:
+    def ask(self, places: Sequence[FinishedRun]) -> None:
         """Ask all runs all probes.
 
         Raises:
@@ -88,7 +89,7 @@ class Asking:
         if not answers:
             raise UserError(refused)
 
-    def _asked(self, place: Place, spec: Spec, subjects: Subjects) -> _Said:
+    def _asked(self, place: FinishedRun, spec: Spec, subjects: Subjects) -> _Said:
         name = str(spec["name"])
         if stored_answer(place.folder, spec) is None:
             reason = obstacle(spec, subjects.of(place))
@@ -105,7 +106,7 @@ class Asking:
             return _Said(name, f"failed: {error}", str(error))
         return _Said(name, f"{answer.seconds:.1f} s{'' if fresh else ', from before'}", answered=True)
 
-    def _say(self, place: Place, said: Sequence[_Said], *, alone: bool) -> None:
+    def _say(self, place: FinishedRun, said: Sequence[_Said], *, alone: bool) -> None:
         lines = [f"{one.probe}: {one.text}" for one in said]
         if alone:
             for line in lines:
@@ -122,7 +123,7 @@ class _Said:
     answered: bool = False
 
 
-def print_probes(places: Sequence[Place], console: Console) -> None:
+def print_probes(places: Sequence[FinishedRun], console: Console) -> None:
     """Print every probe: what it is, and whether these runs can be asked it."""
     arms = list({place.arm: place for place in places}.values())
     subjects, obstacles = Subjects(show=True), dict[str, list[str]]()
@@ -144,7 +145,7 @@ def print_probes(places: Sequence[Place], console: Console) -> None:
 
 
 def print_found(
-    places: Sequence[Place], study: StoredStudy | None, names: Sequence[str], out: Path, console: Console
+    places: Sequence[FinishedRun], study: StoredStudy | None, names: Sequence[str], out: Path, console: Console
 ) -> None:
     """Write the tables and figures of what was found, print the main table of each probe, and say where they are."""
     from reports.probe_tables import main_table
@@ -167,7 +168,7 @@ def print_found(
     )
 
 
-def _named(place: Place) -> str:
+def _named(place: FinishedRun) -> str:
     return f"{place.arm} (seed {place.seed})" if place.trial else place.arm
 
 

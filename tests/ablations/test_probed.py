@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 import ablations
+from ablations.finished import FinishedRun, finished_runs
 from ablations.places import Places
-from ablations.probed import Place, Probed, finished_trials, probed, read_probes
+from ablations.probed import Probed, probed, read_probes
 from ablations.running import prepare_study, run_trials
 from ablations.sharing import take_over
 from ablations.stored import trial_folder
@@ -55,8 +56,8 @@ def test_answers_of_finished_trials_become_frames(tmp_path: Path) -> None:
     assert found.frames["asked", "other"].empty
     assert found == read_probes(tmp_path, study)
     assert found != Probed()
-    assert [place.trial for place in finished_trials(tmp_path, study)] == [trial for _, _, trial in trials[:3]]
-    alone = probed([Place(trial_folder(tmp_path, trials[0][2]), "alone", 9)], ["asked"])
+    assert [place.trial for place in finished_runs(tmp_path, study)] == [trial for _, _, trial in trials[:3]]
+    alone = probed([FinishedRun(trial_folder(tmp_path, trials[0][2]), "alone", 9)], ["asked"])
     assert alone.frames["asked", "table"][["arm", "seed"]].drop_duplicates().values.tolist() == [["alone", 9]]
 
 
@@ -91,7 +92,7 @@ def test_a_probe_that_fails_does_not_lose_its_trial(
     trials = [trial.id for trial in plan.trials]
     assert set(take_over(tmp_path / "studies" / "two", trials)) == set(trials)
     assert read_probes(tmp_path / "studies" / "two") == read_probes(tmp_path / "studies" / "one")
-    (place,) = [one for one in finished_trials(tmp_path / "studies" / "two") if (one.arm, one.seed) == ("future", 1)]
+    (place,) = [one for one in finished_runs(tmp_path / "studies" / "two") if (one.arm, one.seed) == ("future", 1)]
     first = read_answer(place.folder, "sizes")
     write_answer(place.folder, answer("sizes", []))
     assert read_answer(trial_folder(tmp_path / "studies" / "one", place.trial), "sizes") == first

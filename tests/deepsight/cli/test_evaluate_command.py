@@ -10,7 +10,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from ablations.probed import Place, probed, read_probes
+from ablations.finished import FinishedRun
+from ablations.probed import probed, read_probes
 from ablations.running import prepare_study
 from ablations.stored import trial_folder
 from deepsight.evaluation.probes import plan_use, token_losses
@@ -112,7 +113,7 @@ def test_every_finished_trial_of_a_study_is_asked(evaluate: Any, runs: Path) -> 
     assert (runs / "study" / "probes" / "sizes_sizes.csv").is_file()
     assert not (runs / "study" / "probes" / "sizes.json").exists()
     assert "future (seed 0): sizes: " in evaluate("study", "--probes", "sizes").stdout
-    place = Place(trial_folder(runs / "study", frame["trial"][0]), "mine", 7)
+    place = FinishedRun(trial_folder(runs / "study", frame["trial"][0]), "mine", 7)
     alone = probed([place]).frames["sizes", "sizes"]
     assert set(alone["arm"]) == {"mine"}
     assert alone["size"].tolist() == frame.loc[frame["seed"] == 0, "size"].tolist()
