@@ -14,6 +14,7 @@ from reports.figures.style import (
     COLUMN_WIDTH,
     FONT_SIZE,
     MUTED,
+    TEXT_WIDTH,
     ArmStyle,
     arm_styles,
     drawn,
@@ -25,6 +26,7 @@ from reports.statistics import shown_interval
 from reports.task_results import last_accuracies, task_title
 
 NAME_WIDTH = 20
+WIDE_NAME_WIDTH = 28
 HEADING = 0.42
 """Inches for the title of a panel and the ticks below it."""
 CHANCE_WIDTH = 0.9
@@ -35,7 +37,7 @@ MOST_TASKS = 4
 
 @drawn
 def task_accuracy(study: StoredStudy, trials: pd.DataFrame, curves: pd.DataFrame) -> Figure | None:
-    """Draw each arm's accuracy at the end of training, one panel a task, with chance as a dashed line.
+    """Draw each arm's accuracy at the end of training, one panel a task side by side, with chance as a dashed line.
 
     The dot is the mean over finished trials, the line its 95 % t interval, cut at 0 and 1; small marks are trials,
     because such accuracies fall into two heaps: a seed finds the answer, or stays at chance. The first four tasks have
@@ -46,11 +48,11 @@ def task_accuracy(study: StoredStudy, trials: pd.DataFrame, curves: pd.DataFrame
         return None
     styles = arm_styles(study)
     arms = [arm.name for arm in study.arms if arm.name in set(ends["arm"])]
-    names = [wrapped(styles[name].label, NAME_WIDTH, 3) for name in arms]
-    heights = row_heights(names)
     tasks = list(dict.fromkeys(ends["task"]))[:MOST_TASKS]
-    figure = new_figure(COLUMN_WIDTH, len(tasks) * (sum(heights) + HEADING) + 0.2)
-    panels = figure.subplots(len(tasks), 1, sharex=True, squeeze=False)[:, 0]
+    names = [wrapped(styles[name].label, NAME_WIDTH if len(tasks) == 1 else WIDE_NAME_WIDTH, 3) for name in arms]
+    heights = row_heights(names)
+    figure = new_figure(COLUMN_WIDTH if len(tasks) == 1 else TEXT_WIDTH, sum(heights) + HEADING + 0.2)
+    panels = figure.subplots(1, len(tasks), sharex=True, sharey=True, squeeze=False)[0]
     for axes, task in zip(panels, tasks, strict=True):
         rows = ends[ends["task"] == task]
         for place, name in zip(row_places(heights), arms, strict=True):
@@ -60,10 +62,11 @@ def task_accuracy(study: StoredStudy, trials: pd.DataFrame, curves: pd.DataFrame
         axes.set_title(plain(task_title(task)), loc="left", pad=3)
         axes.set_ylim(sum(heights), 0)
         axes.set_yticks(row_places(heights), names, fontsize=FONT_SIZE)
-        axes.set_xlim(-0.02, 1.02)
+        axes.set_xlim(-0.05, 1.05)
+        axes.set_xticks([0, 0.5, 1] if len(tasks) > 1 else [0, 0.25, 0.5, 0.75, 1])
         axes.xaxis.set_major_formatter(percent())
         bare_rows(axes)
-    panels[-1].set_xlabel("accuracy (dashed: chance)")
+    figure.supxlabel("accuracy (dashed: chance)", fontsize=FONT_SIZE)
     return figure
 
 
