@@ -16,7 +16,7 @@ STUDIES = (
     "demo; the published comparisons paper-distances, paper-horizons, paper-vs-baseline, paper-vs-sibling, "
     "paper-sibling-distances, paper-sibling-positions, paper-sibling-vs-baseline; aggregators, layer-splits, norms; "
     "objectives, objectives-lighter, objectives-little-text, regularisers, systems, vs-baseline-little-text; "
-    "attachment, degree, discovery, horizon-dial, myopia, planning, planning-quick"
+    "attachment, degree, discovery, foresight, horizon-dial, myopia, planning, planning-quick"
 )
 """The names of presets and built-in studies as help shows them; written here so that help need not read them."""
 
