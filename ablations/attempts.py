@@ -1,6 +1,7 @@
 """What became of each attempt at a trial, as its folder tells: the ways to end, and whether it is to be run again.
 
-The file is only written by who holds the trial's lock. An attempt without an end whose lock is free was lost.
+The file is only written by who holds the trial's lock. An attempt without an end is done where it left a result, as
+that comes first; where it did not and the lock is free, it was lost.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ class Attempt:
         ending: None while it runs.
         message: one sentence, empty without a failure.
         traceback: of an exception.
-        recorded: whether its end was written down; False where it is inferred from a lock that nobody holds.
+        recorded: whether its end was written down; False where it is inferred from a result, or from a lock that
+            nobody holds.
 
     """
 
@@ -133,8 +135,8 @@ def read_history(folder: Path) -> History:
                 attempts[-1] = Attempt(**{**vars(attempts[-1]), "ending": end, **told})
             case "retry":
                 earlier = len(attempts)
-    if attempts and attempts[-1].ending is None and not is_locked(folder):
-        attempts[-1] = _lost(attempts[-1])
+    if attempts and attempts[-1].ending is None:
+        attempts[-1] = _without_a_word(attempts[-1], Path(folder))
     return History(tuple(attempts), earlier)
 
 
@@ -171,6 +173,13 @@ def status_of(folder: Path, history: History | None = None) -> str:
         return "running"
     last = (history or read_history(folder)).last
     return "failed" if last is not None and last.failed and last.recorded else "pending"
+
+
+def _without_a_word(attempt: Attempt, folder: Path) -> Attempt:
+    """Return the last attempt as its folder tells of it, which recorded no end (yet)."""
+    if result_of(folder) is not None:
+        return Attempt(**{**vars(attempt), "ending": Ending.DONE, "recorded": False})
+    return attempt if is_locked(folder) else _lost(attempt)
 
 
 def _lost(attempt: Attempt) -> Attempt:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -94,6 +95,17 @@ def test_an_attempt_runs_as_long_as_its_lock_is_held(tmp_path: Path) -> None:
     assert status_of(tmp_path) == "pending"
     assert read_history(tmp_path).attempts[-1].ending is Ending.LOST
     assert "ended without a word" in read_history(tmp_path).attempts[-1].message
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_an_attempt_that_left_a_result_is_done_also_where_it_did_not_live_to_say_so(tmp_path: Path, held: bool) -> None:
+    attempted(tmp_path, Ending.STOPPED, None)
+    (tmp_path / RESULT_FILE).write_text('{"status": "done"}')
+    with locked(tmp_path) if held else contextlib.nullcontext():
+        history = read_history(tmp_path)
+        assert [one.ending for one in history.attempts] == [Ending.STOPPED, Ending.DONE]
+        assert not history.attempts[-1].recorded
+        assert status_of(tmp_path, history) == "done"
 
 
 def test_a_torn_line_swallows_nothing(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from tests.ablations.test_running import command
 from tests.faults.trouble import check_no_leftovers, write_plugin
 from tests.runs import write_text
 
-STALL = 3.0
+STALL = 6.0
 FAILURES = {
     "raise": ("crashed", "RuntimeError: no more of this", 1),
     "nan": ("diverged", "not finite", 1),
@@ -26,7 +26,7 @@ FAILURES = {
     "segfault": ("crashed", "SIGSEGV", 1),
     "exit": ("crashed", "exit code 7", 1),
     "kill": ("lost", "SIGKILL", 3),
-    "hang": ("stalled", "no sign of life for 3 s", 3),
+    "hang": ("stalled", "no sign of life for 6 s", 3),
     "disk": ("crashed", "No space left on device", 1),
 }
 """How a trial is ended → the way it is said to have ended, a part of the message, and how often it was tried."""
