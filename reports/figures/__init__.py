@@ -16,6 +16,7 @@ from reports.figures.factor_pairs import factor_pair, factor_pairs
 from reports.figures.horizons import horizon_sweep
 from reports.figures.layer_gradients import layer_gradients
 from reports.figures.layers import layer_splits
+from reports.figures.learned_distributions import learned_distributions
 from reports.figures.look_ahead import loss_by_look_ahead
 from reports.figures.positions import loss_by_position
 from reports.figures.probe_future import bag_gains, future_bits, future_losses
@@ -24,12 +25,11 @@ from reports.figures.probe_token_losses import loss_by_class
 from reports.figures.reaching import cost_to_reach
 from reports.figures.sizes import size_and_loss
 from reports.figures.task_curves import task_curves
-from reports.figures.task_heat_maps import task_heat_map
+from reports.figures.task_heat_maps import objective_heat_map, task_heat_map
 from reports.figures.task_lines import swept_keys
 from reports.figures.task_maps import task_maps
 from reports.figures.task_sweeps import task_sweep
 from reports.figures.tasks import task_accuracy
-from reports.figures.true_horizons import learned_against_true_horizon
 
 __all__ = [
     "attention_by_distance",
@@ -49,13 +49,14 @@ __all__ = [
     "interactions",
     "layer_gradients",
     "layer_splits",
-    "learned_against_true_horizon",
+    "learned_distributions",
     "loss_by_class",
     "loss_by_look_ahead",
     "loss_by_position",
     "loss_curves",
     "loss_over_cost",
     "objective_diagnostics",
+    "objective_heat_map",
     "paired_differences",
     "reporting_objectives",
     "size_and_loss",

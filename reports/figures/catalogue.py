@@ -24,6 +24,7 @@ from reports.figures.factor_pairs import factor_pair, factor_pairs
 from reports.figures.horizons import MOST_SWEEPS_WITH_INTERVALS, horizon_sweep
 from reports.figures.layer_gradients import layer_gradient_parts, layer_gradients, pulling_objectives
 from reports.figures.layers import layer_splits
+from reports.figures.learned_distributions import MOST_LEARNED, learned_distributions, learning_arms
 from reports.figures.look_ahead import loss_by_look_ahead
 from reports.figures.panels import quantities
 from reports.figures.positions import loss_by_position
@@ -71,6 +72,12 @@ def all_figures(
         ("cost_to_reach", "What it takes to reach the reference", _reaching_caption(reference), cost_to_reach(*frames)),
         ("size_and_loss", "Size and loss", SIZE_CAPTION, size_and_loss(*frames)),
         ("horizon_sweep", "Horizon", _horizon_caption(study), horizon_sweep(*frames)),
+        (
+            "learned_distributions",
+            "How far objectives learned to look",
+            _learned_caption(learning_arms(*frames)),
+            learned_distributions(*frames),
+        ),
         ("layer_splits", "Layer splits", _layers_caption(reference, word), layer_splits(*frames)),
     ]
     for first, second in factor_pairs(study):
@@ -259,6 +266,15 @@ def _horizon_caption(study: StoredStudy) -> str:
         f"there is one line only. Up to {MOST_SWEEPS_WITH_INTERVALS} lines carry 95 % t intervals over seeds."
         f"{_band(study)}"
     )
+
+
+def _learned_caption(count: int) -> str:
+    text = (
+        "The distribution over 1 … n tokens ahead that the objective had learned by the end of training, one panel an "
+        "arm; a line is a trial. It began on the dotted line. Where the arm's task has a delay, the dashed line is "
+        "there."
+    )
+    return text + (f" Shown are the first {MOST_LEARNED} of {count} arms." if count > MOST_LEARNED else "")
 
 
 def _band(study: StoredStudy) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from reports.collapse import quantity
+from reports.distributions import distributions
 from reports.frames import diagnostic_columns
 
 FIRST = ("loss", "loss over trivial", "gradient share", "gradient cosine")
@@ -63,11 +64,15 @@ def figure_rows(curves: pd.DataFrame, objective: str, *, together: bool) -> list
 
 
 def quantities(curves: pd.DataFrame, objective: str) -> dict[str, dict[str, str]]:
-    """Return what an objective left numbers of: quantity → side → column; "" is the side of one that has none."""
+    """Return what an objective left numbers of: quantity → side → column; "" is the side of one that has none.
+
+    The probabilities of a learned distribution are left to a figure of their own.
+    """
     found: dict[str, dict[str, str]] = {}
+    drawn_together = {column for one in distributions(curves) for column in one.columns}
     for column in diagnostic_columns(curves):
         owner, metric = column.split("/", 1)
-        if owner == objective and curves[column].notna().any():
+        if owner == objective and column not in drawn_together and curves[column].notna().any():
             side, name = quantity(metric)
             found.setdefault(name, {})[side] = column
     return found

@@ -10,16 +10,16 @@ import pandas as pd
 from ablations.stored import StoredStudy
 from reports import numbers
 from reports.figures.horizons import MOST_SWEEPS_WITH_INTERVALS
+from reports.figures.plane_drawing import MOST_PLANES
 from reports.figures.probe_arms import Drawing
 from reports.figures.style import MOST_ARMS_WITH_SEEDS
 from reports.figures.sweeps import key_title
 from reports.figures.task_curves import task_curves
-from reports.figures.task_heat_maps import MOST_PLANES, task_heat_map
+from reports.figures.task_heat_maps import objective_heat_map, task_heat_map
 from reports.figures.task_lines import all_numbers, line_panels, swept_keys
 from reports.figures.task_maps import GROUP, TaskMap, task_maps
 from reports.figures.task_sweeps import MOST_PANELS, is_beside, task_sweep
 from reports.figures.tasks import MOST_TASKS, task_accuracy
-from reports.figures.true_horizons import learned_against_true_horizon
 from reports.guessing import ERRORS
 from reports.statistics import EXPLORATORY_PAIRS
 from reports.task_results import SOLVED, chance_column, measured_tasks, task_title
@@ -43,6 +43,13 @@ def task_drawings(study: StoredStudy, trials: pd.DataFrame, curves: pd.DataFrame
             _map_caption(of, tasks[0], curves),
             task_heat_map(*frames, rows=of.rows, columns=of.columns),
         )
+        if of.has_equal:
+            yield (
+                f"objective_heat_map_{_file_name(of.rows)}_and_{_file_name(of.columns)}",
+                f"What the objective foresees over {_axis(of.rows)} and {_axis(of.columns)}",
+                FORESEEN_CAPTION + _left_out(len(of.planes), MOST_PLANES, "panels"),
+                objective_heat_map(*frames, rows=of.rows, columns=of.columns),
+            )
     for key in swept_keys(study):
         yield (
             f"task_sweep_{_file_name(key)}",
@@ -50,22 +57,16 @@ def task_drawings(study: StoredStudy, trials: pd.DataFrame, curves: pd.DataFrame
             _sweep_caption(study, key, tasks[0]),
             task_sweep(*frames, key=key),
         )
-    yield (
-        "learned_against_true_horizon",
-        "Learned and true horizon",
-        LEARNED_CAPTION,
-        learned_against_true_horizon(*frames),
-    )
 
 
 TASKS_CAPTION = (
     "Accuracy at planning tasks at the end of training, beside chance (dashed): the dot is the mean over trials, the "
     "line its 95 % t interval (from three on), small marks are trials. A seed finds the answer or not: see the marks."
 )
-LEARNED_CAPTION = (
-    "What an aggregator with a trained distribution over 1 … n came to look ahead on average, at the end of training, "
-    "against the delay of the task; a dot is a trial. At the start of training it is (n + 1)/2. On the dashed line, "
-    "what was learned is the delay itself."
+FORESEEN_CAPTION = (
+    "The objective's held-out loss at the end of training, over that of the best constant; the mean over trials. "
+    "Below 1 the model foresees some of what the objective asks for, at 1 or above nothing that this loss can tell. A "
+    "dot has no such loss. Outlined cells: the objective looks as far ahead as the task's delay."
 )
 
 

@@ -1,96 +1,25 @@
-"""Heat maps of accuracy: how well a planning task is solved over two numbers that a study sweeps."""
+"""Heat maps of planning tasks over two numbers that a study sweeps: accuracy, and what an objective foresees."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
-
-import matplotlib as mpl
 import pandas as pd
-import seaborn as sns
-from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize, to_hex, to_rgb
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch, Rectangle
-from matplotlib.patheffects import Normal, Stroke
 
 from ablations.stored import StoredStudy
 from reports import numbers
-from reports.figures.style import (
-    CHARACTER_WIDTH,
-    COLUMN_WIDTH,
-    INK,
-    LINE_HEIGHT,
-    PAPER,
-    TEXT_WIDTH,
-    drawn,
-    new_figure,
-    plain,
-    wrapped,
-)
-from reports.figures.sweeps import key_title
+from reports.figures.plane_drawing import Cell, Scale, draw_planes, shown_planes
+from reports.figures.style import drawn
 from reports.figures.task_maps import Plane, task_maps
+from reports.frames import diagnostic_columns
 from reports.guessing import is_guessing
 from reports.statistics import EXPLORATORY_PAIRS
 from reports.success import Success, successes
-from reports.task_results import measured_tasks
-from reports.wording import elided
+from reports.task_results import last_evaluations, measured_tasks
 
-MOST_PLANES = 6
-MOST_ACROSS = 3
-MOST_STACKED = 2
-"""Panels one below the other in the width of one column; more stand side by side."""
-CELL_HEIGHT = 2.3 * LINE_HEIGHT
-CELL_WIDTH = 0.34
-"""Inches, at least: a cell has two lines of text."""
-BAR_WIDTH = 0.62
-"""Inches that the colour bar takes with its ticks and its label."""
-HEADING = 0.5
-"""Inches that a panel takes beside its cells: its title, the names of its columns, and what they are."""
-ROW_NAME_WIDTH = 12
-COLOURS = "viridis"
-"""Even in lightness, and told apart by the colour-blind (Smith & van der Walt, 2015)."""
-GUESSING = "#cfd3d8"
-"""What the map of colours has not, and no colour of the page."""
-DARK, LIGHT = "#262626", "#fefefe"
-"""Texts on cells: the page turns ink and pure white into colours of its own."""
-LIGHT_BELOW = 0.22
-"""Luminance of a colour that has light text on it: dark and light text have the same contrast there."""
-OUTLINE: Any = {
-    "edgecolor": DARK, "linewidth": 1.1, "zorder": 3,
-    "path_effects": [Stroke(linewidth=2.8, foreground=LIGHT), Normal()],
-}  # fmt: skip
-"""Dark within light: seen on every colour."""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """What an arm reached, and whether it is no more than guessing reaches."""
-
-    success: Success
-    guessing: bool
-
-    @property
-    def colour(self) -> str:
-        """Of the mean accuracy."""
-        return GUESSING if self.guessing else to_hex(mpl.colormaps[COLOURS](self.success.mean))
-
-    @property
-    def ink(self) -> str:
-        """Of the text, which can be read on the colour."""
-        red, green, blue = (part**2.2 for part in to_rgb(self.colour))
-        return LIGHT if 0.2126 * red + 0.7152 * green + 0.0722 * blue < LIGHT_BELOW else DARK
-
-    @property
-    def text(self) -> str:
-        """The mean in percent, and from three seeds on how many solved the task."""
-        mean = numbers.fixed(100 * self.success.mean, 0)
-        return (
-            f"{mean}\n{self.success.solved}/{self.success.count}" if self.success.count >= EXPLORATORY_PAIRS else mean
-        )
+# Viridis is even in lightness, and told apart by the colour-blind (Smith & van der Walt, 2015); yellow is good.
+ACCURACY = Scale("accuracy (%)", 100, "viridis", "no better than guessing")
+FORESEEN = Scale("loss over trivial loss", 1, "viridis_r", "no better than a constant")
+OVER_TRIVIAL = "/loss_over_trivial"
 
 
 @drawn
@@ -105,101 +34,40 @@ def task_heat_map(
     """
     tasks = measured_tasks(curves)
     found = successes(study, trials, curves, tasks[0]) if tasks else {}
-    cells = {name: Cell(success, is_guessing(study, success)) for name, success in found.items() if success.count}
-    every = [plane for of in task_maps(study) if (of.rows, of.columns) == (rows, columns) for plane in of.planes]
-    planes = [plane for plane in every if cells.keys() & set(plane.cells.values())][:MOST_PLANES]
-    if not planes:
+    cells = {name: _accuracy(study, success) for name, success in found.items() if success.count}
+    planes = shown_planes(_planes(study, rows, columns), cells)
+    return draw_planes(planes, columns, cells, ACCURACY) if planes else None
+
+
+@drawn
+def objective_heat_map(
+    study: StoredStudy, trials: pd.DataFrame, curves: pd.DataFrame, rows: str, columns: str
+) -> Figure | None:
+    """Draw an objective's held-out loss over that of the best constant in each cell of one of a study's `task_maps`.
+
+    It is the mean over finished trials at the end of training: how much of what the objective asks for the model
+    foresees. Cells at 1 or above are grey. None without such a loss, or where several objectives report one.
+    """
+    reported = [column for column in diagnostic_columns(curves) if column.endswith(OVER_TRIVIAL)]
+    if len(reported) != 1:
         return None
-    width, across = _layout(planes)
-    lines = [planes[start : start + across] for start in range(0, len(planes), across)]
-    heights = [max(_height(plane) for plane in line) for line in lines]
-    figure = new_figure(width, sum(heights) + HEADING * len(lines))
-    grid = figure.add_gridspec(len(lines), across, height_ratios=heights)
-    panels = []
-    for position, plane in enumerate(planes):
-        axes = figure.add_subplot(grid[divmod(position, across)])
-        _draw_plane(axes, plane, cells)
-        beside = position % across > 0 and plane.rows == planes[position - 1].rows
-        _name_axes(axes, plane, columns if position + across >= len(planes) else None, beside=beside)
-        axes.set_title(plain(elided(plane.title, int((width - BAR_WIDTH) / across / CHARACTER_WIDTH) - 3)), loc="left")
-        panels.append(axes)
-    _draw_bar(figure, panels, sum(heights))
-    _draw_key(figure, planes, cells)
-    return figure
+    means = last_evaluations(trials, curves).groupby("arm")[reported[0]].mean().dropna()
+    cells = {str(arm): _foreseen(float(mean)) for arm, mean in means.items()}
+    planes = shown_planes(_planes(study, rows, columns), cells)
+    return draw_planes(planes, columns, cells, FORESEEN) if planes else None
 
 
-def _layout(planes: Sequence[Plane]) -> tuple[float, int]:
-    """Return the width of the figure, inches, and how many panels stand side by side."""
-    names = max(len(line) for plane in planes for row in _row_names(plane) for line in row.split("\n"))
-    panel = CELL_WIDTH * max(len(plane.columns) for plane in planes) + CHARACTER_WIDTH * names + 0.3
-    across = min(int((COLUMN_WIDTH - BAR_WIDTH) / panel), len(planes))
-    if across and len(planes) <= MOST_STACKED * across:
-        return COLUMN_WIDTH, across
-    across = max(min(int((TEXT_WIDTH - BAR_WIDTH) / panel), len(planes), MOST_ACROSS), 1)
-    return TEXT_WIDTH, min(across, -(-len(planes) // -(-len(planes) // across)))
+def _planes(study: StoredStudy, rows: str, columns: str) -> list[Plane]:
+    return [plane for of in task_maps(study) if (of.rows, of.columns) == (rows, columns) for plane in of.planes]
 
 
-def _height(plane: Plane) -> float:
-    """Return the inches that the cells of a plane take."""
-    return len(plane.rows) * max(CELL_HEIGHT, *(LINE_HEIGHT * (name.count("\n") + 1.5) for name in _row_names(plane)))
+def _accuracy(study: StoredStudy, success: Success) -> Cell:
+    """Return the cell of a mean in percent, and from three seeds on of how many solved the task."""
+    mean = 100 * success.mean
+    solved = f"\n{success.solved}/{success.count}" if success.count >= EXPLORATORY_PAIRS else ""
+    text = f"{numbers.fixed(mean, 0)}{solved}"
+    return Cell(text, None if is_guessing(study, success) else ACCURACY.colour(mean))
 
 
-def _row_names(plane: Plane) -> list[str]:
-    return [wrapped(plain(name), ROW_NAME_WIDTH) for name in plane.rows]
-
-
-def _draw_plane(axes: Axes, plane: Plane, cells: Mapping[str, Cell]) -> None:
-    """Draw the cells of a plane; those without a finished trial have a dot."""
-    axes.set_xlim(0, len(plane.columns))
-    axes.set_ylim(len(plane.rows), 0)
-    for row, column in itertools.product(range(len(plane.rows)), range(len(plane.columns))):
-        cell = cells.get(plane.cells.get((row, column), ""))
-        if cell is None:
-            _write(axes, row, column, "·", INK)
-            continue
-        axes.add_patch(Rectangle((column, row), 1, 1, facecolor=cell.colour, edgecolor=PAPER, linewidth=1.0))
-        _write(axes, row, column, cell.text, cell.ink)
-    for row, column in plane.equal:
-        if plane.cells[row, column] in cells:
-            axes.add_patch(Rectangle((column + 0.05, row + 0.05), 0.9, 0.9, fill=False, **OUTLINE))
-    sns.despine(ax=axes, left=True, bottom=True)
-
-
-def _write(axes: Axes, row: int, column: int, text: str, colour: str) -> None:
-    axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", color=colour, linespacing=1.1)
-
-
-def _name_axes(axes: Axes, plane: Plane, columns: str | None, *, beside: bool) -> None:
-    """Name rows and columns, and what they are: that of the columns where it is given, rows not `beside` the same."""
-    axes.tick_params(length=0)
-    axes.set_xticks([column + 0.5 for column in range(len(plane.columns))], plane.columns)
-    axes.set_yticks([row + 0.5 for row in range(len(plane.rows))], [] if beside else _row_names(plane))
-    if columns is not None:
-        axes.set_xlabel(plain(key_title(columns)))
-    if plane.row_key is not None and not beside:
-        height = len(plane.rows) * CELL_HEIGHT
-        axes.set_ylabel(wrapped(plain(key_title(plane.row_key)), max(int(height / CHARACTER_WIDTH), 8), 2))
-
-
-def _draw_bar(figure: Figure, panels: Sequence[Axes], height: float) -> None:
-    label = "accuracy (%)" if height > CHARACTER_WIDTH * len("accuracy (%)") else "accuracy\n(%)"
-    scale = ScalarMappable(Normalize(0, 100), COLOURS)
-    bar = figure.colorbar(scale, ax=panels, label=label, aspect=12 * max(height, 1), pad=0.02, fraction=0.1)
-    bar.set_ticks([0, 50, 100] if height < 1 else [0, 25, 50, 75, 100])
-    bar.outline.set_visible(False)
-
-
-def _draw_key(figure: Figure, planes: Sequence[Plane], cells: Mapping[str, Cell]) -> None:
-    """Say below the panels what grey and an outline are, where there is any."""
-    shown = {name for plane in planes for name in plane.cells.values()}
-    handles = []
-    if any(cells[name].guessing for name in shown & cells.keys()):
-        handles.append(Patch(facecolor=GUESSING, label="no better than guessing"))
-    if any(plane.equal for plane in planes):
-        handles.append(Patch(fill=False, edgecolor=INK, linewidth=1.2, label="horizon as far as the task's delay"))
-    if handles:
-        width, height = figure.get_size_inches()
-        columns = len(handles) if width == TEXT_WIDTH else 1
-        figure.set_size_inches(width, height + LINE_HEIGHT * len(handles) / columns + 0.1)
-        figure.legend(handles=handles, loc="outside lower left", ncols=columns, frameon=False, handlelength=1.2,
-                      labelspacing=0.3, columnspacing=1.5, borderaxespad=0.2)  # fmt: skip
+def _foreseen(ratio: float) -> Cell:
+    return Cell(numbers.fixed(ratio, 2), None if ratio >= 1 else FORESEEN.colour(ratio))

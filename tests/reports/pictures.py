@@ -219,7 +219,8 @@ CASES = {
     "task_sweep_of_panels": Case(figures.task_sweep, task_studies.degree, {"key": "data.task.degree"}),
     "task_sweep_of_places": Case(figures.task_sweep, task_studies.attachment, {"key": "objective.attach"}),
     "task_sweep_of_long_names": Case(figures.task_sweep, long_task_names, {"key": "objective"}),
-    "learned_against_true_horizon": Case(figures.learned_against_true_horizon, task_studies.dial),
+    "learned_distributions": Case(figures.learned_distributions, task_studies.dial),
+    "objective_heat_map": Case(figures.objective_heat_map, task_studies.horizons, HORIZONS),
     "objective_diagnostics": Case(figures.objective_diagnostics, synthetic.four_arms),
     "objective_diagnostics_of_a_plug_in": Case(figures.objective_diagnostics, synthetic.hostile),
 }

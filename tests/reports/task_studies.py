@@ -138,14 +138,26 @@ def dial(seeds: int = 3) -> Frames:
     return learning(of_groups(groups, "next token: 8", recalled, lambda _: 0.125, seeds=seeds, task="recall"))
 
 
-def learning(frames: Frames, metric: str = "aggregator_expected_horizon") -> Frames:
-    """The study with what its group of a learned horizon reports: from the middle of 1 … 16 to about the delay."""
+def learning(frames: Frames, kind: str = "horizon") -> Frames:
+    """The study with what its group of a learned horizon reports: from even over 1 … 16 to a heap at the delay.
+
+    All objectives report their loss over the trivial one: below 1 where they look no further than the delay.
+    """
     study, trials, curves = frames
     learns = curves["arm"].str.startswith("learned horizon")
-    delay = curves["arm"].str.split(": ").str[-1].where(learns).astype(float)
-    jitter = [noise("learned", row.arm, row.seed, scale=0.35) for row in rows(curves)]
-    expected = 8.5 + (delay * 0.9 + 0.5 + jitter - 8.5) * (curves["step"] / 300)
-    return study, trials, curves.assign(**{f"future_context/{metric}": expected})
+    delay = pd.to_numeric(curves["arm"].str.split(r"[:,] ", regex=True).str[-1], errors="coerce").fillna(1.0)
+    far = curves["step"] / 300
+    jitter = np.array([noise("learned", row.arm, row.seed, scale=0.03) for row in rows(curves)])
+    numbers = np.arange(1, 17)
+    heaps = np.exp(-0.5 * (numbers - delay.to_numpy()[:, None]) ** 2) + 0.1
+    heaps /= heaps.sum(axis=1, keepdims=True)
+    shares = 1 / 16 + (heaps - 1 / 16) * (far * (1 + jitter)).to_numpy()[:, None]
+    found = {f"probability_{n}": pd.Series(shares[:, n - 1], curves.index).where(learns) for n in numbers}
+    found[f"expected_{kind}"] = pd.Series(shares @ numbers, curves.index).where(learns)
+    ahead = curves["arm"].str.extract(r"^n ahead: (\d+)")[0].astype(float)
+    over = (0.6 + 0.7 * (ahead > delay) + jitter).where(ahead.notna() | learns)
+    named = {f"future_context/aggregator_{name}": values for name, values in found.items()}
+    return study, trials, curves.assign(**named, **{"future_context/loss_over_trivial": over})
 
 
 def crossed_numbers(seeds: int = 1) -> Frames:

@@ -19,9 +19,9 @@ from matplotlib.patches import Patch, Rectangle
 
 from reports import figures
 from reports.figures.catalogue import all_figures
+from reports.figures.plane_drawing import GREY
 from reports.figures.style import MUTED
 from reports.figures.task_drawings import task_drawings
-from reports.figures.task_heat_maps import GUESSING
 from reports.statistics import t_interval
 from tests.reports import synthetic, task_studies
 from tests.reports.drawings import attached, drawn, lines, long_names, one_sweep, text_problems, with_tasks
@@ -81,7 +81,7 @@ def test_each_cell_has_its_mean_and_how_many_seeds_solved_it() -> None:
             assert text == f"{100 * own.mean():.0f}\n{(own >= 0.95).sum()}/3"
             chance = 1 / int(degree)
             error = math.sqrt(chance * (1 - chance) / (3 * task_studies.WINDOWS))
-            assert (colour == GUESSING) == (own.mean() <= chance + 1.96 * error)
+            assert (colour == GREY) == (own.mean() <= chance + 1.96 * error)
     assert bar.get_ylabel() == "accuracy (%)"
     assert bar.get_ylim() == (0, 100)
 
@@ -127,7 +127,7 @@ def test_the_key_says_what_grey_and_outlines_are_where_there_are_any() -> None:
     untold = curves.drop(columns="task:full_path/chance")
     figure = drawn(figures.task_heat_map(study, trials, untold, **LENGTHS))
     assert key(figure) == []
-    assert GUESSING not in {to_hex(patch.get_facecolor()) for patch in figure.findobj(Patch)}
+    assert GREY not in {to_hex(patch.get_facecolor()) for patch in figure.findobj(Patch)}
 
 
 def test_texts_on_cells_stand_out() -> None:
@@ -268,27 +268,66 @@ def test_a_line_has_one_colour_in_every_panel() -> None:
     assert first == [others[0][0], others[0][2]]
 
 
-@pytest.mark.parametrize("metric", ["aggregator_expected_horizon", "aggregator_expected_distance"])
-def test_a_dot_a_trial_of_what_was_learned_over_the_delay(metric: str) -> None:
-    study, trials, curves = task_studies.learning(task_studies.attachment(), metric)
-    assert figures.learned_against_true_horizon(study, trials, curves) is None  # no delay
+def test_what_an_objective_foresees_is_its_mean_loss_over_the_trivial_one() -> None:
     study, trials, curves = task_studies.horizons()
-    column = "future_context/aggregator_expected_horizon"
-    curves = curves.rename(columns={column: f"future_context/{metric}"})
-    (axes,) = drawn(figures.learned_against_true_horizon(study, trials, curves)).axes
-    assert axes.get_ylabel() == f"learned {metric.rpartition('_')[2]} (tokens)"
-    ((_, delays, learned),) = marks(axes, size=3.5)
-    last = curves[(curves["step"] == 300) & curves["arm"].str.startswith("learned")]
-    expected = sorted(zip(last["arm"].str[-2:].astype(int), last[f"future_context/{metric}"], strict=True))
-    assert np.array(sorted(zip(delays, learned, strict=True))) == pytest.approx(np.array(expected))
-    assert len(learned) == 12
-    (identity,) = dashed(axes)
-    assert list(identity.get_xdata()) == list(identity.get_ydata())
+    means = ends(curves, "future_context/loss_over_trivial").mean(axis=1)
+    above, below = drawn(figures.objective_heat_map(study, trials, curves, **HORIZONS)).axes[:2]
+    shown = cells(above)
+    assert len(shown) == 16
+    for (n, delay), (text, colour) in shown.items():
+        ratio = means[f"n ahead: {n}, {delay}"]
+        assert text == f"{ratio:.2f}"
+        assert (colour == GREY) == (ratio >= 1) == (int(n) > int(delay))
+        if ratio < 1:
+            assert colour == to_hex(mpl.colormaps["viridis_r"](ratio))
+    assert outlined(above) == {(3, 0), (2, 1), (1, 2), (0, 3)}
+    told = cells(below)
+    assert {text for (row, _), (text, _) in told.items() if row == "next token"} == {"·"}
+    assert {text for (row, _), (text, _) in told.items() if row != "next token"} <= {f"{mean:.2f}" for mean in means}
+
+
+def test_nothing_is_foreseen_without_one_such_loss() -> None:
+    study, trials, curves = task_studies.horizons()
+    column = "future_context/loss_over_trivial"
+    assert figures.objective_heat_map(study, trials, curves.drop(columns=column), **HORIZONS) is None
+    both = curves.assign(**{"reverse_model/loss_over_trivial": curves[column]})
+    assert figures.objective_heat_map(study, trials, both, **HORIZONS) is None
+    assert figures.objective_heat_map(study, trials.assign(status="failed"), curves, **HORIZONS) is None
+
+
+SHARES = [f"future_context/aggregator_probability_{n}" for n in range(1, 17)]
+
+
+def distributions(axes: Axes) -> list[list[float]]:
+    """What the lines of trials show."""
+    return sorted([float(share) for share in line.get_ydata()] for line in axes.get_lines() if line.get_alpha() == 0.8)
+
+
+def upright(axes: Axes) -> list[Any]:
+    """The lines from the bottom to the top."""
+    return [line for line in axes.get_lines() if list(line.get_ydata()) == [0, 1]]
+
+
+@pytest.mark.parametrize("kind", ["horizon", "distance"])
+def test_a_line_a_trial_of_what_was_learned_and_the_delay_beside_it(kind: str) -> None:
+    study, trials, curves = task_studies.horizons()
+    curves = curves.rename(
+        columns={"future_context/aggregator_expected_horizon": f"future_context/aggregator_expected_{kind}"}
+    )
+    panels = drawn(figures.learned_distributions(study, trials, curves)).axes
+    last = curves[curves["step"] == 300]
+    for axes, delay in zip(panels, task_studies.DELAYS, strict=True):
+        assert axes.get_title(loc="left") == f"learned horizon: {delay:g}"
+        assert axes.get_xlabel() == f"{kind} (tokens)"
+        own = last[last["arm"] == f"learned horizon: {delay:g}"]
+        assert distributions(axes) == sorted(own[SHARES].to_numpy().tolist())
+        assert len(own) == 3
+        assert [list(line.get_xdata()) for line in upright(axes)] == [[delay, delay]]
 
 
 def test_the_true_horizon_may_stand_in_the_configuration() -> None:
     study, trials, curves = task_studies.horizons()
-    shown = drawn(figures.learned_against_true_horizon(study, trials, curves)).axes[0]
+    shown = drawn(figures.learned_distributions(study, trials, curves)).axes
     arms = [
         arm.model_copy(
             update={
@@ -298,17 +337,34 @@ def test_the_true_horizon_may_stand_in_the_configuration() -> None:
         )
         for arm in study.arms
     ]
-    told = drawn(figures.learned_against_true_horizon(study.model_copy(update={"arms": arms}), trials, curves)).axes[0]
-    assert marks(told, size=3.5) == marks(shown, size=3.5)
+    told = drawn(figures.learned_distributions(study.model_copy(update={"arms": arms}), trials, curves)).axes
+    for own, other in zip(told, shown, strict=True):
+        assert [list(line.get_xdata()) for line in upright(own)] == [list(line.get_xdata()) for line in upright(other)]
 
 
-def test_no_learned_horizon_without_the_metric_or_at_one_delay() -> None:
+def test_a_learned_distribution_needs_no_delay() -> None:
+    study, trials, curves = task_studies.horizons()
+    arms = [arm.model_copy(update={"settings": {}, "config": {"data": {"corpus": "pydocs"}}}) for arm in study.arms]
+    figure = drawn(figures.learned_distributions(study.model_copy(update={"arms": arms}), trials, curves))
+    assert [len(distributions(axes)) for axes in figure.axes] == [3] * 4
+    assert not any(upright(axes) for axes in figure.axes)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["as it began"]
+
+
+def test_no_learned_distribution_without_all_of_its_columns() -> None:
     study, trials, curves = task_studies.horizons()
     column = "future_context/aggregator_expected_horizon"
-    assert figures.learned_against_true_horizon(study, trials, curves.drop(columns=column)) is None
-    one = curves[column].where(curves["arm"] == "learned horizon: 8")
-    assert figures.learned_against_true_horizon(study, trials, curves.assign(**{column: one})) is None
-    assert figures.learned_against_true_horizon(study, trials.assign(status="failed"), curves) is None
+    assert figures.learned_distributions(study, trials, curves.drop(columns=column)) is None
+    assert figures.learned_distributions(study, trials, curves.drop(columns=SHARES)) is None
+    assert figures.learned_distributions(study, trials.assign(status="failed"), curves) is None
+
+
+def test_probabilities_have_one_figure_and_no_panel_each() -> None:
+    frames = task_studies.horizons()
+    found = [one.figure for one in all_figures(*frames) if one.name.startswith("diagnostics_future_context")]
+    titles = [axes.get_title(loc="left") for figure in found for axes in figure.axes]
+    assert "aggregator expected horizon" in titles
+    assert not any("probability" in title for title in titles)
 
 
 @functools.cache
@@ -329,11 +385,12 @@ def test_the_catalogue_has_accuracy_first_and_then_the_loss() -> None:
 
 def test_a_study_has_all_that_its_factors_allow() -> None:
     assert list(drawn_tasks(task_studies.horizons)) == [
-        "task_accuracy", "task_curves", "task_heat_map_objective_n_and_data_task_delay", "task_sweep_data_task_delay",
-        "task_sweep_objective_n", "learned_against_true_horizon",
+        "task_accuracy", "task_curves", "task_heat_map_objective_n_and_data_task_delay",
+        "objective_heat_map_objective_n_and_data_task_delay", "task_sweep_data_task_delay", "task_sweep_objective_n",
     ]  # fmt: skip
     assert list(drawn_tasks(task_studies.dial))[2:] == [
-        "task_heat_map_group_and_data_task_delay", "task_sweep_data_task_delay", "learned_against_true_horizon"
+        "task_heat_map_group_and_data_task_delay", "objective_heat_map_group_and_data_task_delay",
+        "task_sweep_data_task_delay",
     ]  # fmt: skip
     assert list(task_drawings(*attached())) == []
 
