@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import pandas as pd
 import seaborn as sns
@@ -10,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator, MultipleLocator
 
-from ablations.stored import StoredStudy
+from ablations.stored import StoredArm, StoredStudy
 from reports.figures.lines import draw_mean, draw_trials
 from reports.figures.style import (
     COLUMN_WIDTH,
@@ -20,11 +21,15 @@ from reports.figures.style import (
     TEXT_WIDTH,
     ArmStyle,
     arm_styles,
+    distinct_labels,
     drawn,
     legend_below,
     new_figure,
+    numbered_style,
     plain,
 )
+from reports.figures.sweeps import short
+from reports.figures.task_lines import UNGROUPED
 from reports.figures.tasks import CHANCE_DASHES, CHANCE_WIDTH, MOST_TASKS, percent
 from reports.task_results import (
     accuracy_column,
@@ -43,29 +48,91 @@ PANEL = 1.3
 """Inches of height."""
 
 
+MOST_SETTINGS = 8
+"""Panels where arms learned several tasks."""
+
+
+@dataclass(frozen=True)
+class _Panel:
+    """One pair of axes: its title, the task whose chance is drawn, the column, and the label of each arm."""
+
+    title: str
+    task: str | None
+    column: str
+    labels: dict[str, str]
+
+
 @drawn
 def task_curves(study: StoredStudy, trials: pd.DataFrame, curves: pd.DataFrame) -> Figure | None:
     """Draw accuracies over training steps, one panel a task, and numbers that are no shares in panels of their own.
 
     Thin lines are trials, bold ones the mean of an arm, the dashed line is chance. The first four tasks, and the first
-    four numbers, have panels; None without a task, or where no trial was measured twice.
+    four numbers, have panels. Where arms learned several settings of a task, each setting has a panel of its main
+    accuracy, the first eight of them, and one colour is what the arms have in common otherwise. None without a task, or
+    where no trial was measured twice.
     """
-    tasks, values = measured_tasks(curves)[:MOST_TASKS], measured_values(curves)[:MOST_TASKS]
+    tasks = measured_tasks(curves)
     measured = curves.dropna(subset=[accuracy_column(task) for task in tasks], how="all")
     if not tasks or measured["step"].nunique() < 2:
         return None
-    styles = arm_styles(study)
-    arms = [name for name in styles if name in set(measured["arm"])]
-    shown = [(task, accuracy_column(task)) for task in tasks] + [(name, value_column(name)) for name in values]
-    figure, panels = _panels(len(shown))
-    for axes, (name, column) in zip(panels, shown, strict=True):
-        _draw_arms(axes, trials, curves, column, {arm: styles[arm] for arm in arms})
-        axes.set_title(plain(task_title(name)), loc="left", pad=3)
+    present = set(measured["arm"])
+    panels = _of_settings(study, tasks[0], present) or _of_measures(study, curves, tasks, present)
+    labels = list(dict.fromkeys(label for panel in panels for label in panel.labels.values()))
+    styles = _styles(study, panels, labels)
+    figure, grid = _panels(len(panels))
+    chances = []
+    for axes, panel in zip(grid, panels, strict=True):
+        _draw_arms(axes, trials, curves, panel.column, {arm: styles[label] for arm, label in panel.labels.items()})
+        axes.set_title(plain(panel.title), loc="left", pad=3)
         axes.set_xlim(0, float(measured["step"].max()))
-    chances = [_draw_chance(axes, curves, task) for axes, task in zip(panels, tasks, strict=False)]
+        chances.append(panel.task is not None and _draw_chance(axes, curves, panel.task, set(panel.labels)))
     key = [ArmStyle(MUTED, CHANCE_DASHES, "", "chance")] if any(chances) else []
-    legend_below(figure, [*(styles[arm] for arm in arms), *key])
+    legend_below(figure, [*(styles[label] for label in labels), *key])
     return figure
+
+
+def several_settings(study: StoredStudy) -> int:
+    """Return how many settings of a task arms learned, each of which has a panel; 0 where it is one."""
+    found = {_settings(arm) for arm in study.arms if not arm.control}
+    return len(found) if len(found) > 1 else 0
+
+
+def _of_measures(study: StoredStudy, curves: pd.DataFrame, tasks: Sequence[str], present: set[str]) -> list[_Panel]:
+    """Return a panel a task, and one a number that is no share."""
+    labels = {arm.name: arm.name for arm in study.arms if arm.name in present}
+    shown = [_Panel(task_title(task), task, accuracy_column(task), labels) for task in tasks[:MOST_TASKS]]
+    numbers = measured_values(curves)[:MOST_TASKS]
+    return shown + [_Panel(task_title(name), None, value_column(name), labels) for name in numbers]
+
+
+def _of_settings(study: StoredStudy, task: str, present: set[str]) -> list[_Panel]:
+    """Return a panel a setting of the task that arms learned; none where it is one."""
+    if not several_settings(study):
+        return []
+    found: dict[str, dict[str, str]] = {}
+    for arm in study.arms:
+        if arm.name in present and not arm.control:
+            others = {key: arm.settings[key] for key in study.factors if key in arm.settings and not _of_task(key)}
+            label = ", ".join(part for part in (arm.group or "", short(others)) if part) or UNGROUPED
+            found.setdefault(_settings(arm), {})[arm.name] = label
+    column = accuracy_column(task)
+    return [_Panel(title, task, column, labels) for title, labels in list(found.items())[:MOST_SETTINGS]]
+
+
+def _settings(arm: StoredArm) -> str:
+    return short({key: value for key, value in arm.settings.items() if _of_task(key)})
+
+
+def _of_task(key: str) -> bool:
+    return key.startswith("data.task.")
+
+
+def _styles(study: StoredStudy, panels: Sequence[_Panel], labels: Sequence[str]) -> dict[str, ArmStyle]:
+    """Return label → style: that of the arm with this name, or a colour of its own."""
+    if all(arm == label for panel in panels for arm, label in panel.labels.items()):
+        return arm_styles(study)
+    named = zip(labels, distinct_labels(labels), strict=True)
+    return {label: numbered_style(place, shown) for place, (label, shown) in enumerate(named)}
 
 
 def _panels(count: int) -> tuple[Figure, Sequence[Axes]]:
@@ -104,10 +171,10 @@ def _draw_arms(
         axes.yaxis.set_major_formatter(percent())
 
 
-def _draw_chance(axes: Axes, curves: pd.DataFrame, task: str) -> bool:
+def _draw_chance(axes: Axes, curves: pd.DataFrame, task: str, arms: set[str]) -> bool:
     """Draw what guessing gets, and say whether it is known."""
     column = chance_column(task)
-    known = curves[column].dropna().unique() if column in curves else ()
+    known = curves.loc[curves["arm"].isin(list(arms)), column].dropna().unique() if column in curves else ()
     for chance in known:
         axes.axhline(chance, color=MUTED, linewidth=CHANCE_WIDTH, linestyle=CHANCE_DASHES, zorder=1)
     return len(known) > 0

@@ -14,7 +14,7 @@ from reports.figures.plane_drawing import MOST_PLANES
 from reports.figures.probe_arms import Drawing
 from reports.figures.style import MOST_ARMS_WITH_SEEDS
 from reports.figures.sweeps import key_title
-from reports.figures.task_curves import task_curves
+from reports.figures.task_curves import MOST_SETTINGS, several_settings, task_curves
 from reports.figures.task_heat_maps import objective_heat_map, task_heat_map
 from reports.figures.task_lines import all_numbers, line_panels, swept_keys
 from reports.figures.task_maps import GROUP, TaskMap, task_maps
@@ -71,13 +71,18 @@ FORESEEN_CAPTION = (
 
 
 def _curves_caption(study: StoredStudy, tasks: list[str]) -> str:
+    settings = several_settings(study)
     lines = "thin lines are trials, bold ones the mean of an arm"
-    if len(study.arms) > MOST_ARMS_WITH_SEEDS:
+    if not settings and len(study.arms) > MOST_ARMS_WITH_SEEDS:
         lines = "each line is the mean of an arm over its trials"
-    return (
+    text = (
         f"Accuracy at each evaluation: {lines}, the dashed grey one is chance. Where seeds jump from chance to the "
-        f"answer at different steps, the mean climbs in steps though no seed does.{_more_tasks(tasks)}"
+        "answer at different steps, the mean climbs in steps though no seed does."
     )
+    if settings:
+        text += f" One panel is one setting of the task, and shows accuracy at {task_title(tasks[0])}."
+        return text + _left_out(settings, MOST_SETTINGS, "settings")
+    return text + _more_tasks(tasks)
 
 
 def _more_tasks(tasks: list[str]) -> str:

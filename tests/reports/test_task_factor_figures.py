@@ -268,6 +268,30 @@ def test_a_line_has_one_colour_in_every_panel() -> None:
     assert first == [others[0][0], others[0][2]]
 
 
+def test_curves_have_a_panel_a_setting_of_the_task_where_arms_learned_several() -> None:
+    study, trials, curves = task_studies.horizons()
+    figure = drawn(figures.task_curves(study, trials, curves))
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["delay 2", "delay 4", "delay 8", "delay 12"]
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    ahead = [f"n ahead, n {n}" for n in (2, 4, 8, 12)]
+    assert sorted(labels) == sorted(["next token", *ahead, "learned horizon", "chance"])
+    colours = dict(zip(labels, [line.get_color() for line in figure.legends[0].get_lines()], strict=True))
+    means = curves.groupby(["arm", "step"])["task:recall/accuracy"].mean()
+    for axes, delay in zip(figure.axes, task_studies.DELAYS, strict=True):
+        shown = {line.get_color(): list(line.get_ydata()) for line in lines(axes, bold=True)}
+        for label, arm in (("next token", "next token: "), ("n ahead, n 4", "n ahead: 4, ")):
+            assert shown[colours[label]] == pytest.approx(means[f"{arm}{delay:g}"].tolist())
+
+
+def test_a_panel_has_the_chance_of_its_own_setting() -> None:
+    figure = drawn(figures.task_curves(*task_studies.degree()))
+    assert len(figure.axes) == 8
+    for axes in figure.axes:
+        degree = int(axes.get_title(loc="left").split()[1].rstrip(","))
+        chances = [line for line in axes.get_lines() if line.get_color() == MUTED]
+        assert [list(line.get_ydata()) for line in chances] == [[1 / degree] * 2]
+
+
 def test_what_an_objective_foresees_is_its_mean_loss_over_the_trivial_one() -> None:
     study, trials, curves = task_studies.horizons()
     means = ends(curves, "future_context/loss_over_trivial").mean(axis=1)
