@@ -28,7 +28,7 @@ from tests.faults.trouble import (
 from tests.runs import write_text
 
 KILLS = 100 if TORTURE else 5
-SECONDS = 3600 if TORTURE else 150
+SECONDS = 3600 if TORTURE else 300
 
 
 @pytest.mark.slow
