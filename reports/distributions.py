@@ -18,13 +18,11 @@ class Distribution:
     """What is reported as ``<start>expected_<what>`` and ``<start>probability_1`` … ``<start>probability_<n>``.
 
     Attributes:
-        objective: label of the one that reports it.
         what: it is of, as "horizon" or "distance".
         columns: of the probabilities of 1 … n, in this order.
 
     """
 
-    objective: str
     what: str
     columns: tuple[str, ...]
 
@@ -40,6 +38,5 @@ def distributions(curves: pd.DataFrame) -> list[Distribution]:
     for column in columns:
         match = EXPECTED.fullmatch(column)
         if match and (known := numbered.get(match["start"])):
-            objective = column.partition("/")[0]
-            found.append(Distribution(objective, match["what"], tuple(known[number] for number in sorted(known))))
+            found.append(Distribution(match["what"], tuple(known[number] for number in sorted(known))))
     return found

@@ -82,11 +82,11 @@ def learning_arms(study: StoredStudy, trials: pd.DataFrame, curves: pd.DataFrame
 
 
 def _panels(study: StoredStudy, trials: pd.DataFrame, curves: pd.DataFrame) -> list[_Panel]:
-    lasts = last_evaluations(trials, curves)
+    lasts, reported = last_evaluations(trials, curves), distributions(curves)
     found = []
     for arm in study.arms:
         rows = lasts[lasts["arm"] == arm.name]
-        for one in distributions(curves) if not arm.control else []:
+        for one in reported if not arm.control else []:
             shares = rows[list(one.columns)].to_numpy(dtype=float)
             known = [row[~np.isnan(row)].tolist() for row in shares if not np.isnan(row).all()]
             if known:

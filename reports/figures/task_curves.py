@@ -79,7 +79,7 @@ def task_curves(study: StoredStudy, trials: pd.DataFrame, curves: pd.DataFrame) 
     panels = _of_settings(study, tasks[0], present) or _of_measures(study, curves, tasks, present)
     labels = list(dict.fromkeys(label for panel in panels for label in panel.labels.values()))
     styles = _styles(study, panels, labels)
-    figure, grid = _panels(len(panels))
+    figure, grid = _grid(len(panels))
     chances = []
     for axes, panel in zip(grid, panels, strict=True):
         _draw_arms(axes, trials, curves, panel.column, {arm: styles[label] for arm, label in panel.labels.items()})
@@ -135,7 +135,7 @@ def _styles(study: StoredStudy, panels: Sequence[_Panel], labels: Sequence[str])
     return {label: numbered_style(place, shown) for place, (label, shown) in enumerate(named)}
 
 
-def _panels(count: int) -> tuple[Figure, Sequence[Axes]]:
+def _grid(count: int) -> tuple[Figure, Sequence[Axes]]:
     """Return a figure and its panels, those at the bottom of a column with what the steps are."""
     columns = 1 if count <= MOST_STACKED else 2
     rows = -(-count // columns)
