@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from deepsight.config import ModelConfig
 from deepsight.layers import Arrangement, LayerCache, TokenAndPosition
+from deepsight.products import linear
 from deepsight.trace import HasPlaces, Shape, Trace
 
 Hidden = Float[Tensor, "batch time width"]
@@ -98,6 +99,10 @@ class Architecture(nn.Module, ABC):
         for part in cache:
             part.truncate(tokens)
 
+    def stacked_layers(self) -> list[nn.Module]:
+        """Return the layers, in order: what stands in the network's lists of modules."""
+        return [layer for stack in self.children() if isinstance(stack, nn.ModuleList) for layer in stack]
+
     @property
     def shape(self) -> Shape:
         """The sizes that objectives are built from."""
@@ -160,11 +165,11 @@ class Architecture(nn.Module, ABC):
 
     def logits(self, tokens: Int[Tensor, "batch time"]) -> Float[Tensor, "batch predicted vocabulary"]:
         """Return all logits at once, of the positions from the first predicted on; for looking, not for training."""
-        return self.states(self.embedding(tokens)).decoder_output @ self.unembedding.T
+        return linear(self.states(self.embedding(tokens)).decoder_output, self.unembedding)
 
     def next_logits(
         self, tokens: Int[Tensor, "batch new"], cache: list[LayerCache] | None = None
     ) -> Float[Tensor, "batch vocabulary"]:
         """Return the logits of the token that follows; with a cache, the tokens come after those that it has seen."""
         embedded = self.embedding(tokens, start=self.tokens_read(cache) if cache else 0)
-        return self.states(embedded, cache).decoder_output[:, -1] @ self.unembedding.T
+        return linear(self.states(embedded, cache).decoder_output[:, -1], self.unembedding)

@@ -29,6 +29,7 @@ from deepsight.loss import next_token_loss
 from deepsight.myopia import myopic
 from deepsight.objective import Preparation
 from deepsight.objectives_of_run import Objectives
+from deepsight.products import use_products
 from deepsight.saved_memory import most_saved_bytes
 from deepsight.training.step import accumulate_gradients
 
@@ -89,11 +90,13 @@ Counted = TypeVar("Counted")
 
 
 def _without_storage(count: Callable[[RunConfig], Counted], config: RunConfig) -> Counted:
-    try:
-        with FakeTensorMode(allow_non_fake_inputs=True):
+    # What a run costs is no matter of the machine on which it is counted.
+    with use_products("blas"):
+        try:
+            with FakeTensorMode(allow_non_fake_inputs=True):
+                return count(config)
+        except (UserError, DataDependentOutputException, DynamicOutputShapeException):
             return count(config)
-    except (UserError, DataDependentOutputException, DynamicOutputShapeException):
-        return count(config)
 
 
 def _built(config: RunConfig) -> tuple[Architecture, Objectives]:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from deepsight.attention import attend
 from deepsight.errors import UserError
+from deepsight.products import linear
 
 INITIAL_STD = 0.02
 NORM_EPSILON = 1e-5
@@ -30,6 +31,10 @@ class Linear(nn.Linear):
     def __init__(self, inputs: int, outputs: int, std: float = INITIAL_STD) -> None:
         super().__init__(inputs, outputs, bias=False)
         self.initial_std = std
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Map (…, inputs) to (…, outputs)."""
+        return linear(input, self.weight)
 
     def reset_parameters(self) -> None:
         """Fill the weights as torch does; on `meta` there is nothing to fill, and to try takes half of building."""
@@ -94,12 +99,14 @@ class LayerCache:
         """Take in the keys and values of new positions and return those of all positions so far."""
         if self._keys is None or self._values is None:
             batch, _, heads, head_width = key.shape
-            self._keys = key.new_empty(batch, self.capacity, heads, head_width)
-            self._values = torch.empty_like(self._keys)
-        start, self.length = self.length, self.length + key.shape[1]
-        self._keys[:, start : self.length] = key
-        self._values[:, start : self.length] = value
-        return self._keys[:, : self.length], self._values[:, : self.length]
+            # In memory the positions of a head follow each other, which is how attention reads them.
+            self._keys, self._values = (key.new_empty(batch, heads, self.capacity, head_width) for _ in range(2))
+        start, new = self.length, key.shape[1]
+        self.length += new
+        self._keys.narrow(2, start, new).copy_(key.transpose(1, 2))
+        self._values.narrow(2, start, new).copy_(value.transpose(1, 2))
+        keys, values = self._keys.narrow(2, 0, self.length), self._values.narrow(2, 0, self.length)
+        return keys.transpose(1, 2), values.transpose(1, 2)
 
     def truncate(self, length: int) -> None:
         """Forget the positions from `length` on."""
@@ -115,7 +122,9 @@ class Arrangement(LayerCache):
 
     """
 
-    def __init__(self, places: Int[Tensor, "batch time"], visible: Bool[Tensor, "time time"] | None = None) -> None:
+    def __init__(
+        self, places: Int[Tensor, "batch time"], visible: Bool[Tensor, "*rows time all"] | None = None
+    ) -> None:
         super().__init__(capacity=0)
         self.places = places
         self.visible = visible
@@ -139,7 +148,7 @@ def standing(cache: LayerCache | None) -> Places:
     return cache.places if isinstance(cache, Arrangement) else positions_in(cache)
 
 
-def visible_in(cache: LayerCache | None) -> Bool[Tensor, "time time"] | None:
+def visible_in(cache: LayerCache | None) -> Bool[Tensor, "*rows time all"] | None:
     """Return which positions each one sees, where that is not the usual order."""
     return cache.visible if isinstance(cache, Arrangement) else None
 

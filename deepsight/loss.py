@@ -10,6 +10,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from deepsight.loss_in_parts import cross_entropy_in_parts
+from deepsight.products import linear, multiplies_faster
 from deepsight.trace import IGNORED, Trace
 
 ROWS_AT_ONCE = 1024
@@ -17,7 +19,7 @@ ROWS_AT_ONCE = 1024
 
 ROWS_AT_ONCE_ON_CPU = 128
 """The same where torch has one: its own choice, made for GPUs, takes about twice as long on a CPU
-(benchmarks/cross_entropy.py)."""
+(`deepsight bench products`)."""
 
 
 def next_token_loss(trace: Trace) -> Float[Tensor, ""]:
@@ -46,6 +48,8 @@ def linear_cross_entropy(
     Positions whose target is `IGNORED` do not count. Gradients flow to `hidden` and `weight`; there is no second
     backward through the same value.
     """
+    if torch.is_grad_enabled() and multiplies_faster(hidden, weight):
+        return cross_entropy_in_parts(hidden, weight, targets)
     options = _torch_options(hidden.device.type)
     if options is None or not torch.is_grad_enabled():
         return _in_chunks(hidden, weight, targets)
@@ -77,7 +81,7 @@ def _in_chunks(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
 
 
 def _cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, reduction: str = "sum") -> Tensor:
-    logits = hidden @ weight.T
+    logits = linear(hidden, weight)
     return F.cross_entropy(logits.to(_at_least_float32(logits)), targets, ignore_index=IGNORED, reduction=reduction)
 
 

@@ -25,6 +25,7 @@ from deepsight.evaluation.probes.probe import Subject
 from deepsight.files import digest_of_json, write_json
 from deepsight.myopia import myopic
 from deepsight.objective import Preparation
+from deepsight.products import use_products
 from deepsight.training.checkpoint import read_checkpoint, restore_optimizer, save_checkpoint
 from deepsight.training.device import autocast, peak_memory, prepare
 from deepsight.training.gradients import GradientRecord
@@ -126,7 +127,12 @@ class Trainer:
         digest = BatchDigest(self.progress.batches)
         self.metrics = MetricsFile(self.folder / METRICS_FILE, self.progress.rows)
         self.gradients = self._gradient_record(self.progress.step if resumed else None)
-        with use_backend(self.config.runtime.attention), myopic(self.config.training.myopic):
+        runtime = self.config.runtime
+        with (
+            use_backend(runtime.attention),
+            use_products(runtime.products),
+            myopic(self.config.training.myopic),
+        ):
             if not resumed:
                 write_json(self.folder / INITIAL_WEIGHTS_FILE, weight_digests(self.model, self.objectives))
                 self._evaluate()

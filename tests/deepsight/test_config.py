@@ -206,6 +206,7 @@ OTHER_VALUES: dict[str, Any] = {
 OTHER_RUNTIMES: dict[str, Any] = {
     "device": "cuda:1",
     "attention": "sdpa",
+    "products": "blas",
     "threads": 2,
     "micro_batch_size": 2,
     "compile": True,
