@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TextIO
 
 from deepsight.errors import UserError
 
@@ -19,6 +19,9 @@ LONGEST_PASSAGE = 4 * PASSAGE_CHARACTERS
 
 LONGEST_LINE = 1 << 16
 """Passages are cut inside a line only where the line is longer than this."""
+
+PIECE = 1 << 20
+"""Characters of a whole file that are read at a time."""
 
 LARGEST_WHOLE_FILE = 1 << 20
 """Bytes up to which a file is taken as one document unless told."""
@@ -69,7 +72,7 @@ def lines(path: Path) -> Iterator[tuple[str, str]]:
 
 def whole(path: Path) -> Iterator[tuple[str, str]]:
     """Yield the whole file, without a name of its own."""
-    yield "", "".join(line for _, line in _limited_lines(path))
+    yield "", "".join(_pieces(path, lambda file: file.read(PIECE)))
 
 
 def _title(line: str) -> str:
@@ -84,11 +87,14 @@ def _limited_lines(path: Path, longest: int = LONGEST_LINE) -> Iterator[tuple[st
         UserError: the file is not UTF-8, or cannot be opened.
 
     """
+    pieces = _pieces(path, lambda file: file.readline(longest))
+    return ((str(number), part) for number, part in enumerate(pieces, start=1))
+
+
+def _pieces(path: Path, read: Callable[[TextIO], str]) -> Iterator[str]:
     try:
         with path.open(encoding="utf-8-sig") as file:
-            parts: Iterable[str] = iter(lambda: file.readline(longest), "")
-            for number, part in enumerate(parts, start=1):
-                yield str(number), part
+            yield from iter(lambda: read(file), "")
     except UnicodeDecodeError:
         raise UserError(f"{path}:{_first_bad_line(path)}: this line is not UTF-8; convert the file first") from None
     except OSError as error:
