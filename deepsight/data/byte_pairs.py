@@ -6,6 +6,7 @@ import base64
 import functools
 import hashlib
 import importlib.util
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -45,15 +46,9 @@ class BytePairs(Tokenizer):
         self.name = name
         self.end_of_text = len(ranks)
         self.vocabulary = len(ranks) + 1
-        self._pattern = pattern
-        self._ranks = ranks
-        self._encoding = tiktoken.Encoding(
-            name,
-            pat_str=pattern,
-            mergeable_ranks=ranks,
-            special_tokens={END_OF_TEXT: self.end_of_text},
-            explicit_n_vocab=self.vocabulary,
-        )
+        self.pattern = pattern
+        self.ranks = ranks
+        self._of_thread = threading.local()
 
     def encode_array(self, text: str) -> npt.NDArray[np.uint32]:
         """Return the ids of `text`, (tokens,); runs without the interpreter's lock."""
@@ -77,12 +72,26 @@ class BytePairs(Tokenizer):
         """Return the lengths of the byte strings, (vocabulary,); 0 for the end of text."""
         return np.array([*map(len, self._strings()), 0], dtype=np.int32)
 
+    @property
+    def _encoding(self) -> tiktoken.Encoding:
+        # One for each thread: the splitting expression serves the thread that used it first, and all others slowly.
+        if not hasattr(self._of_thread, "encoding"):
+            self._of_thread.encoding = tiktoken.Encoding(
+                self.name,
+                pat_str=self.pattern,
+                mergeable_ranks=self.ranks,
+                special_tokens={END_OF_TEXT: self.end_of_text},
+                explicit_n_vocab=self.vocabulary,
+            )
+        encoding: tiktoken.Encoding = self._of_thread.encoding
+        return encoding
+
     def _content(self) -> dict[str, Any]:
         strings = [base64.b64encode(string).decode("ascii") for string in self._strings()]
-        return {"kind": "byte pairs", "pattern": self._pattern, "strings": strings}
+        return {"kind": "byte pairs", "pattern": self.pattern, "strings": strings}
 
     def _strings(self) -> list[bytes]:
-        return sorted(self._ranks, key=self._ranks.__getitem__)
+        return sorted(self.ranks, key=self.ranks.__getitem__)
 
 
 def restore(record: dict[str, Any]) -> BytePairs:

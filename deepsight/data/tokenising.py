@@ -22,7 +22,7 @@ from deepsight.data.tokenizers import Tokenizer, fixed_tokenizer, is_trained, tr
 SAMPLE_BYTES = 50_000_000
 """A tokenizer is trained on the first documents of the training split that have so many bytes together."""
 
-BATCH_CHARACTERS = 1 << 20
+BATCH_CHARACTERS = 1 << 17
 """Documents go to a thread together until they have so many characters."""
 
 Item = TypeVar("Item")

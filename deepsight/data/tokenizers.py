@@ -6,6 +6,7 @@ Light to import: what a tokenizer needs is loaded when one is made.
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
@@ -163,7 +164,7 @@ class Tokenizer(ABC):
         """Return the text that `ids` stand for; bytes that are not UTF-8 become U+FFFD."""
         return self.decode_bytes(ids).decode("utf-8", "replace")
 
-    @property
+    @functools.cached_property
     def digest(self) -> str:
         """SHA-256 (64 hexadecimal digits): equal for tokenizers that encode equally."""
         return digest_of_json(self._content())
