@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from ablations.attempts import read_history, result_of
 from ablations.estimate import Measured, Measurements, seconds_of_trial, shape_of
-from ablations.places import Need, Places, free_memory, workers_that_fit
+from ablations.places import Need, Places, workers_that_fit
 from ablations.plan import Outcome, Plan, Trial, plan_study
 from ablations.running import data_key, prepare_study
 from ablations.sharing import take_over
@@ -19,8 +19,8 @@ from ablations.study_files import read_study
 from ablations.supervisor import Supervisor
 from ablations.trial_queue import Rules
 from deepsight.data.packed import PackedCorpus
-from deepsight.data.packing import usable_cores
 from deepsight.files import read_json, write_json
+from deepsight.machine import free_memory, usable_cores
 from deepsight.plug_ins import load_plugins
 
 MEASURED_FILE = "measured.json"

@@ -9,8 +9,6 @@ import gc
 import math
 import multiprocessing.connection
 import os
-import resource
-import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
@@ -26,6 +24,7 @@ from deepsight.building import build_model, build_objectives
 from deepsight.config import RunConfig, run_config
 from deepsight.errors import UserError
 from deepsight.files import digest_of_json
+from deepsight.machine import peak_memory
 from deepsight.myopia import myopic
 from deepsight.objective import Preparation
 from deepsight.plug_ins import load_plugins
@@ -194,18 +193,18 @@ def _measure_in_child(answers: Any, data: dict[str, Any], plugins: tuple[Path, .
 def measured(config: RunConfig) -> Measured:
     """Take a few training steps on random tokens in this process and return what they take."""
     device = prepare(config)
-    before = _resident()
+    before = peak_memory()
     model = build_model(config).to(device)
     objectives = build_objectives(config, model.shape).to(device)
     objectives.prepare(Preparation(model, lambda: torch.ones(model.vocabulary, dtype=torch.int64), config.seed))
     optimizer = build_optimizer([model, objectives], config.training)
-    weights = _resident() - before
+    weights = peak_memory() - before
     context, whole = config.sequence_length, config.runtime.micro_batch_size or config.training.batch_size
     rows = max(1, min(whole, MOST_TOKENS // context))
     with myopic(config.training.myopic):
         times = [_timed_step(config, device, model, objectives, optimizer, rows, step) for step in range(STEPS)]
     # Gradients and moments do not grow with the batch; what the forward pass saves does.
-    memory = weights + (max(0, _resident() - before - weights) * whole) // rows
+    memory = weights + (max(0, peak_memory() - before - weights) * whole) // rows
     on_device = torch.cuda.max_memory_reserved(device) * whole // rows if device.type == "cuda" else 0
     return Measured(min(times[1:]) / (rows * context), memory, on_device)
 
@@ -234,12 +233,6 @@ def _timed_step(
         torch.cuda.synchronize(device)
     gc.collect()
     return time.perf_counter() - started
-
-
-def _resident() -> int:
-    """Return the most bytes this process has held in memory."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def shape_of(config: RunConfig) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 SHARE_OF_MEMORY = 0.9
 """Of what is free when a study begins; the rest is for whoever else needs some."""
@@ -80,34 +79,8 @@ class Places:
         return sum(place.need.device + DEVICE_OVERHEAD for place in self.taken if place.device == device)
 
 
-def free_memory() -> int | None:
-    """Return the bytes that processes may still take on this machine, within this process' control group."""
-    limits = [_available(), _left_in_group()]
-    return min((limit for limit in limits if limit is not None), default=None)
-
-
 def workers_that_fit(cores: int, need: Need, memory: int | None) -> int:
     """Return how many trials with this need fit on so many cores and into so much memory; at least one."""
     if memory is None or not need.memory:
         return max(1, cores)
     return max(1, min(cores, memory // need.memory))
-
-
-def _available() -> int | None:
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration, ValueError):
-        return None
-
-
-def _left_in_group(root: Path = Path("/sys/fs/cgroup")) -> int | None:
-    """Return what is left under the control group's limit; what the kernel keeps of files can be had back."""
-    try:
-        limit = int((root / "memory.max").read_text(encoding="ascii"))  # "max" is no number
-        held = int((root / "memory.current").read_text(encoding="ascii"))
-        lines = (root / "memory.stat").read_text(encoding="ascii").splitlines()
-        files = next(int(line.split()[1]) for line in lines if line.startswith("inactive_file "))
-    except (OSError, StopIteration, ValueError):
-        return None
-    return max(0, limit - held + files)

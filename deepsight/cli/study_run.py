@@ -111,7 +111,7 @@ def _with_workers(request: Request, key: str) -> Request:
 
 def _measure(driver: Driver, plan: Plan, done: set[str], request: Request, console: Console) -> None:
     """Take a few steps of each distinct shape that is still to run, so that time, memory and first errors are known."""
-    from deepsight.data.packing import usable_cores
+    from deepsight.machine import usable_cores
 
     configs = [trial.config for trial in plan.trials if trial.id not in done]
     with console.status("taking a few steps of each shape"):
@@ -217,7 +217,7 @@ def show_seeds_needed(driver: Driver, difference: float, workers: int | None, co
     """Print how many seeds and hours would show a difference, from the trials that a study has finished."""
     from ablations.frames import load
     from deepsight.cli.table_display import print_table
-    from deepsight.data.packing import usable_cores
+    from deepsight.machine import usable_cores
     from reports.planning import seeds_needed
 
     folder = driver.job.folder

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -18,13 +17,14 @@ from deepsight.data.tokenizers import vocabulary_of
 from deepsight.data.writing import Progress, write_packed
 from deepsight.errors import UserError
 from deepsight.files import cache_folder, digest_of_json
+from deepsight.machine import usable_cores
 from deepsight.plug_ins import corpora
 from deepsight.registry import Spec
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["PackedCorpus", "is_packed", "open_packed", "pack", "pack_with_progress", "packed_key", "usable_cores"]
+__all__ = ["PackedCorpus", "is_packed", "open_packed", "pack", "pack_with_progress", "packed_key"]
 
 SCHEMA = 1
 """Raised when an equal corpus would be packed otherwise."""
@@ -118,11 +118,6 @@ def packed_key(corpus: Spec | str, tokenizer: str, validation_fraction: float) -
 def is_packed(corpus: Spec | str, tokenizer: str, validation_fraction: float) -> bool:
     """Return whether `pack` would find these tokens in the cache."""
     return _is_packed(_packed_folder() / packed_key(corpus, tokenizer, validation_fraction))
-
-
-def usable_cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _key(spec: Spec, fingerprint: str, tokenizer: str, validation_fraction: float) -> str:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import resource
-import sys
 
 import torch
 
+from deepsight import machine
 from deepsight.config import RunConfig
 from deepsight.errors import UserError
 
@@ -53,5 +52,4 @@ def peak_memory(device: torch.device) -> int:
     """Return the most bytes held so far: of the device on CUDA, of the process elsewhere."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    return machine.peak_memory()

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from deepsight.machine import processor
 from deepsight.plug_ins import loaded_plugins
 
 PACKAGES = ("deepsight", "torch", "xformers", "numpy", "tiktoken", "datasets", "safetensors")
@@ -23,7 +24,7 @@ def provenance(device: torch.device) -> dict[str, Any]:
     return {
         **_commit(),
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else processor(),
         "device_type": device.type,
         "threads": torch.get_num_threads(),
         "host": platform.node(),
@@ -63,12 +64,3 @@ def _commit() -> dict[str, Any]:
 
     status = git("status", "--porcelain")
     return {"commit": git("rev-parse", "HEAD"), "uncommitted_changes": None if status is None else bool(status)}
-
-
-@functools.cache
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ablations.places import DEVICE_OVERHEAD, Need, Places, _left_in_group, free_memory, workers_that_fit
+from ablations.places import DEVICE_OVERHEAD, Need, Places, workers_that_fit
 
 needs = st.builds(Need, memory=st.integers(0, 100), device=st.integers(0, 10 * DEVICE_OVERHEAD))
 
@@ -43,16 +41,3 @@ def test_a_device_takes_several_small_trials_and_the_emptiest_is_next() -> None:
 )
 def test_workers_are_limited_by_cores_and_memory(cores: int, need: int, memory: int | None, fit: int) -> None:
     assert workers_that_fit(cores, Need(memory=need), memory) == fit
-
-
-def test_the_limit_of_a_control_group_counts(tmp_path: Path) -> None:
-    (tmp_path / "memory.max").write_text("1000\n")
-    (tmp_path / "memory.current").write_text("700\n")
-    (tmp_path / "memory.stat").write_text("anon 400\ninactive_file 200\n")
-    assert _left_in_group(tmp_path) == 500
-    (tmp_path / "memory.max").write_text("max\n")
-    assert _left_in_group(tmp_path) is None
-
-
-def test_free_memory_is_known_here() -> None:
-    assert (free_memory() or 0) > 2**20
