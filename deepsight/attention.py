@@ -1,8 +1,8 @@
 """Attention: one function, two backends.
 
-xformers' memory-efficient attention on CUDA, torch's scaled dot-product attention anywhere, and where an xformers that
-is installed cannot run: a build for another torch or CUDA imports, and has no operator. Which one runs is chosen by the
-device, or forced with `use_backend`.
+xformers' memory-efficient attention on an A100, torch's scaled dot-product attention anywhere else, and where an
+xformers that is installed cannot run: a build for another torch or CUDA imports, and has no operator. Which one runs is
+chosen by the device, or forced with `use_backend`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ Backend = Literal["auto", "sdpa", "xformers"]
 
 WIDTH_MULTIPLE = 8
 """xformers' kernels need a head width that is a multiple of this in half precision."""
+
+A100 = (8, 0)
+"""The compute capability of an A100."""
 
 _forced: Backend = "auto"
 _obstacles: dict[tuple[str, torch.dtype, int, bool, bool], str | None] = {}
@@ -49,7 +52,9 @@ def use_backend(backend: Backend) -> Iterator[None]:
 
 
 def chosen_backend(device: torch.device) -> Literal["sdpa", "xformers"]:
-    """Return the backend that runs on `device` now.
+    """Return the backend that runs on `device` now: what is forced; else xformers on an A100, torch's anywhere else.
+
+    Both take the same tensors. On an H100 torch's is the faster one (`deepsight bench attention --device cuda`).
 
     Raises:
         UserError: xformers is forced and the device is not CUDA.
@@ -59,7 +64,7 @@ def chosen_backend(device: torch.device) -> Literal["sdpa", "xformers"]:
         raise UserError(f"the attention backend xformers runs on CUDA only, not on {device.type}; known: auto, sdpa")
     if _forced != "auto":
         return _forced
-    return "xformers" if device.type == "cuda" and _xformers_is_installed() else "sdpa"
+    return "xformers" if device.type == "cuda" and _is_a100(device) and _xformers_is_installed() else "sdpa"
 
 
 def attend(
@@ -69,7 +74,7 @@ def attend(
     *,
     causal: bool = True,
     dropout: float = 0.0,
-    visible: Bool[Tensor, "queries keys"] | None = None,
+    visible: Bool[Tensor, "*rows queries keys"] | None = None,
     meets_itself: bool = True,
 ) -> Float[Tensor, "batch queries heads head_width"]:
     """Return softmax(q kᵀ / √head_width) v (Vaswani et al., 2017, eq. 1).
@@ -184,6 +189,12 @@ def _xformers_takes(query: Tensor, key: Tensor, value: Tensor, dropout: float) -
     return False
 
 
+def obstacle(device: torch.device, dtype: torch.dtype, width: int, *, gradient: bool) -> str | None:
+    """Return why xformers cannot attend over heads of a width on `device`, None if it can."""
+    found: str | None = _obstacle(device.type, dtype, width, False, gradient)
+    return found
+
+
 def _dtype_of(tensor: Tensor) -> torch.dtype:
     device = tensor.device.type
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else tensor.dtype
@@ -214,6 +225,11 @@ def _found_obstacle(device: str, dtype: torch.dtype, width: int, drops: bool, gr
                 warnings.warn(f"xformers cannot run here, torch's attention does instead ({reason})", stacklevel=2)
             return reason
     return None
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _is_a100(device: torch.device) -> bool:
+    return torch.cuda.is_available() and torch.cuda.get_device_capability(device) == A100
 
 
 def _xformers_is_installed() -> bool:

@@ -15,7 +15,7 @@ from deepsight.errors import UserError
 from deepsight.files import digest_of_json
 from deepsight.limits import Count, Depth, Length, Seed, Threads, Width
 from deepsight.objective_specs import resolved_objectives
-from deepsight.plug_ins import ArchitectureSpec, ProbeSpec, architectures
+from deepsight.plug_ins import ArchitectureSpec, LoggerSpec, ProbeSpec, architectures
 from deepsight.registry import Spec
 from deepsight.validation import Strict, validated
 
@@ -138,15 +138,20 @@ class RuntimeConfig(Strict):
 
     Attributes:
         device: auto is CUDA where there is one.
-        attention: auto is xformers on CUDA and torch's scaled dot-product attention elsewhere.
+        attention: auto is xformers on an A100 and torch's scaled dot-product attention elsewhere.
         products: who multiplies float32 matrices on a CPU, torch's BLAS or oneDNN; auto is oneDNN on AMD with AVX-512,
             where it is twice as fast.
         threads: of torch on the CPU; null leaves torch's choice.
         micro_batch_size: sequences that go through the network at once; gradients are accumulated over them.
         compile: run the network through torch.compile.
+        parallel: what several processes (torchrun) do; replicated gives each a whole network (DDP), sharded a shard of
+            every weight (FSDP2), and auto is replicated.
+        recompute_layers: keep of each layer its input alone and compute the rest again in the backward pass (activation
+            checkpointing): a third more time for much less memory, with the same numbers.
         checkpoint_every: steps between checkpoints; null for one at the end only.
         log_every: steps between logged training losses.
-        tensorboard: also write TensorBoard events (needs the extra `tensorboard`).
+        loggers: who else is told of every recorded row, such as `tensorboard`, `trackio` or
+            `{name: wandb, mode: offline}` (each needs the extra of its name).
         gradients_by_layer: at every evaluation also measure each objective's gradient in every layer beside that of
             next-token loss, on held-out sequences, and keep it in `gradients.jsonl`; it moves nothing else.
         probes: what the trained model is asked at the end of the run; `deepsight evaluate` asks it later.
@@ -159,11 +164,23 @@ class RuntimeConfig(Strict):
     threads: Threads | None = None
     micro_batch_size: Length | None = None
     compile: bool = False
+    parallel: Literal["auto", "replicated", "sharded"] = "auto"
+    recompute_layers: bool = False
     checkpoint_every: Count | None = None
     log_every: Count = 10
-    tensorboard: bool = False
+    loggers: list[LoggerSpec] = []
     gradients_by_layer: bool = False
     probes: Annotated[list[ProbeSpec], AfterValidator(_each_once)] = []
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_earlier_versions(cls, written: Any) -> Any:
+        """Read what earlier versions wrote: `tensorboard: true` was the one logger."""
+        if not isinstance(written, dict) or "tensorboard" not in written:
+            return written
+        content = dict(written)
+        wanted = content.pop("tensorboard")
+        return {"loggers": ["tensorboard"], **content} if wanted is True else content
 
 
 class RunConfig(Strict):

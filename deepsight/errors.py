@@ -30,6 +30,10 @@ class DamagedError(UserError):
     """What a run left on disk is not what it wrote."""
 
 
+class LostProcessError(UserError):
+    """Another process of the same run has ended."""
+
+
 def dotted(path: Path) -> str:
     """Return a place as people write it: ("objective", 0, "n") is objective.0.n."""
     return ".".join(str(part) for part in path)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from deepsight.data.corpora import Corpus
     from deepsight.data.tasks.task import Task
     from deepsight.evaluation.probes.probe import Probe
+    from deepsight.training.loggers import Logger
 
 architectures: Registry[Architecture] = Registry("architecture", "architectures", supplied=("config", "vocabulary"))
 objectives: Registry[nn.Module] = Registry(
@@ -35,6 +36,7 @@ distances: Registry[Callable[..., Tensor]] = Registry("distance", "distances", s
 corpora: Registry[Corpus] = Registry("corpus", "corpora")
 tasks: Registry[Task] = Registry("task", "tasks")
 probes: Registry[Probe] = Registry("probe", "probes")
+loggers: Registry[Logger] = Registry("logger", "loggers", supplied=("folder", "about"))
 
 REGISTRIES: tuple[Registry[Any], ...] = (
     objectives,
@@ -48,6 +50,7 @@ REGISTRIES: tuple[Registry[Any], ...] = (
     corpora,
     tasks,
     probes,
+    loggers,
 )
 """Every kind of component, in the order in which people meet them."""
 
@@ -60,6 +63,7 @@ DistanceSpec = Annotated[Spec | str, BeforeValidator(distances.resolve)]
 CorpusSpec = Annotated[Spec | str, BeforeValidator(corpora.resolve)]
 TaskSpec = Annotated[Spec | str, BeforeValidator(tasks.resolve)]
 ProbeSpec = Annotated[Spec | str, BeforeValidator(probes.resolve)]
+LoggerSpec = Annotated[Spec | str, BeforeValidator(loggers.resolve)]
 
 
 def _short(spec: object) -> Spec | str:

@@ -1,6 +1,7 @@
 """Distances that compare rows with each other, so that a constant prediction cannot win.
 
-Rows are all positions of all sequences: B·P of them, other times of the same sequence included.
+Rows are all positions of all sequences: B·P of them, other times of the same sequence included, and where several
+processes share a batch, those of all.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pydantic import Field
 from torch import Tensor
 
 from deepsight.plug_ins import distances
+from deepsight.ranks import first_of_whole_batch, of_whole_batch
 from objectives.normalising import standardised
 
 Vectors = Float[Tensor, "batch rows width"]
@@ -41,14 +43,15 @@ def info_nce(
     prediction, so that memory grows with rows · negatives; a row's own target is never its negative.
     """
     predicted, wanted = (F.normalize(side.flatten(0, 1), dim=-1) / temperature**0.5 for side in (prediction, target))
-    count = predicted.shape[0]
-    every = torch.arange(count, device=predicted.device)
+    candidates, rows = of_whole_batch(wanted), predicted.shape[0]
+    count, first = candidates.shape[0], first_of_whole_batch(rows)
+    places = torch.arange(first, first + rows, device=predicted.device)
     if count - 1 <= negatives:
-        return F.cross_entropy(predicted @ wanted.T, every)
+        return F.cross_entropy(predicted @ candidates.T, places)
     drawn = torch.randperm(count, device=predicted.device)[:negatives]
-    others = (predicted @ wanted[drawn].T).masked_fill(drawn == every[:, None], float("-inf"))
+    others = (predicted @ candidates[drawn].T).masked_fill(drawn == places[:, None], float("-inf"))
     own = (predicted * wanted).sum(dim=-1, keepdim=True).to(others.dtype)
-    return F.cross_entropy(torch.cat([own, others], dim=1), torch.zeros_like(every))
+    return F.cross_entropy(torch.cat([own, others], dim=1), torch.zeros_like(places))
 
 
 @distances.register(
@@ -70,7 +73,7 @@ def vicreg(
     """
     loss = invariance * F.mse_loss(prediction, target)
     for side in (prediction, target):
-        rows = side.flatten(0, 1)
+        rows = of_whole_batch(side.flatten(0, 1))
         loss = loss + variance * _too_little_variance(rows) + covariance * _covariance(rows)
     return loss
 
@@ -94,7 +97,7 @@ def _covariance(rows: Rows) -> Scalar:
 )
 def barlow(prediction: Vectors, target: Vectors, off_diagonal: Annotated[float, Field(ge=0.0)] = 5e-3) -> Scalar:
     """How far the correlations between the dimensions of prediction and target are from the identity."""
-    predicted, wanted = (standardised(side).flatten(0, 1) for side in (prediction, target))
+    predicted, wanted = (standardised(of_whole_batch(side)).flatten(0, 1) for side in (prediction, target))
     correlations = predicted.T @ wanted / predicted.shape[0]
     diagonal = (1 - correlations.diagonal()).square().sum()
     return diagonal + off_diagonal * _off_diagonal(correlations).square().sum()
@@ -107,7 +110,8 @@ def barlow(prediction: Vectors, target: Vectors, off_diagonal: Annotated[float, 
 )
 def correlation(prediction: Vectors, target: Vectors) -> Scalar:
     """One minus the correlation of prediction and target in each dimension, averaged over dimensions."""
-    return 1 - (standardised(prediction) * standardised(target)).mean(dim=(0, 1)).mean()
+    predicted, wanted = (standardised(of_whole_batch(side)) for side in (prediction, target))
+    return 1 - (predicted * wanted).mean(dim=(0, 1)).mean()
 
 
 def _off_diagonal(matrix: Float[Tensor, "width width"]) -> Float[Tensor, "width width"]:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from deepsight.layers import Linear
 from deepsight.objective import SequentialObjective, Term
 from deepsight.plug_ins import objectives
+from deepsight.ranks import first_of_whole_batch, of_whole_batch, processes
 from deepsight.trace import IGNORED, Shape, Trace
 from objectives.averaging import mean_where
 from objectives.diagnostics import effective_rank, mean_cosine, mean_variance
@@ -52,10 +53,10 @@ class ContrastivePrediction(SequentialObjective):
     Parameters: n · C². FLOPs a token in a forward pass: n · (2 C² + 2 C N) for N candidates; three times that in
     training.
 
-    Wrong candidates are the latents of all sequences (of a micro-batch) at positions drawn anew at each step: other
-    times of the same sequence are among them, else telling sequences apart would do. The drawn positions are the same
-    for all sequences, which lets the loss not depend on the sequences' order. One that is the right candidate is left
-    out. Where the window or the document has ended, a step does not count.
+    Wrong candidates are the latents of all sequences (of a micro-batch, in all processes) at positions drawn anew at
+    each step: other times of the same sequence are among them, else telling sequences apart would do. The drawn
+    positions are the same for all sequences, which lets the loss not depend on the sequences' order. One that is the
+    right candidate is left out. Where the window or the document has ended, a step does not count.
 
     Args:
         shape: of the model.
@@ -115,7 +116,7 @@ class ContrastivePrediction(SequentialObjective):
     def _drawn(self, trace: Trace) -> Int[Tensor, " drawn"]:
         """Return different positions, enough for the wanted number of candidates over all sequences."""
         batch, time = trace.tokens.shape
-        wanted = min(time, -(-self.negatives // batch))
+        wanted = min(time, -(-self.negatives // (batch * processes())))
         return torch.randperm(time, device=trace.tokens.device)[:wanted]
 
     def _contrast(self, trace: Trace, k: int, drawn: Int[Tensor, " drawn"]) -> Contrast:
@@ -123,12 +124,14 @@ class ContrastivePrediction(SequentialObjective):
         # The latents are asked for again at each step: its graph may be freed before the next.
         latents = self._latents(trace)
         batch, time, _ = latents.shape
+        others, first = of_whole_batch(latents[:, drawn]), first_of_whole_batch(batch)
         rows = max(0, time - k)
         predicted = self.steps[k - 1](trace.attached[:, :rows])
         right = (predicted * latents[:, k:]).sum(dim=-1, keepdim=True)
-        wrong = torch.einsum("btc,sdc->btsd", predicted, latents[:, drawn])
+        wrong = torch.einsum("btc,sdc->btsd", predicted, others)
         same_time = torch.arange(k, k + rows, device=drawn.device)[:, None] == drawn
-        same_sequence = torch.eye(batch, dtype=torch.bool, device=drawn.device)
+        sequences = torch.arange(others.shape[0], device=drawn.device)
+        same_sequence = sequences[first : first + batch, None] == sequences
         taken = same_sequence[:, None, :, None] & same_time[None, :, None]
         scores = torch.cat([right, wrong.masked_fill(taken, -torch.inf).flatten(2)], dim=-1) / self.temperature
         # Sums of exponentials in bfloat16 would be rough.

@@ -1,6 +1,7 @@
 """Normalisers: what the finished target passes, so that no scale or direction of it can vanish.
 
-Each is a module ``(B, P, D) -> (B, P, D)`` without trained parameters; `width` is D. Statistics are over all B·P rows.
+Each is a module ``(B, P, D) -> (B, P, D)`` without trained parameters; `width` is D. Statistics are over all B·P rows,
+and where several processes share a batch, over those of all.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from deepsight.plug_ins import normalisers
+from deepsight.ranks import first_of_whole_batch, of_whole_batch
 
 Vectors = Float[Tensor, "batch rows width"]
 
@@ -39,6 +41,12 @@ def _rounding(vectors: Vectors) -> Float[Tensor, ""]:
     return (share * vectors.detach()).square().mean() + least
 
 
+def own_part(whole: Vectors, own: Vectors) -> Vectors:
+    """Return this process's sequences of those of a whole batch."""
+    first = first_of_whole_batch(own.shape[0])
+    return whole[first : first + own.shape[0]]
+
+
 @normalisers.register("none", formula="t", source="the original DeepSight (2024)")
 class NoNormaliser(nn.Module):
     """The target as it is; the published choice."""
@@ -56,7 +64,7 @@ class Standardise(nn.Module):
 
     def forward(self, target: Vectors) -> Vectors:
         """Standardise each dimension."""
-        return standardised(target)
+        return own_part(standardised(of_whole_batch(target)), target)
 
 
 @normalisers.register(
@@ -74,10 +82,10 @@ class Whiten(nn.Module):
 
     def forward(self, target: Vectors) -> Vectors:
         """Whiten the rows; in float64, since this inverts what may be near singular."""
-        rows = standardised(target).flatten(0, 1).double()
+        rows = standardised(of_whole_batch(target)).flatten(0, 1).double()
         covariance = rows.T @ rows / rows.shape[0]
         # Unlike the eigenvectors' signs and order, the Cholesky factor does not jump from batch to batch; and unlike
         # `cholesky`, this form gives nan for nan instead of an error of its own.
         factor, _ = torch.linalg.cholesky_ex(covariance + RIDGE * torch.eye(rows.shape[1]).to(rows))
         white: Tensor = torch.linalg.solve_triangular(factor, rows.T, upper=False).T
-        return white.to(target.dtype).reshape(target.shape)
+        return own_part(white.to(target.dtype).reshape(-1, *target.shape[1:]), target)

@@ -42,13 +42,14 @@ app.command("convert")(convert)
 
 def main() -> None:
     """Run the command line; an error that a person can mend is one sentence and exit code 2."""
+    from deepsight.cli.companions import spoken
     from deepsight.errors import UserError
     from deepsight.terminal import printable
 
     try:
         app()
     except UserError as error:
-        typer.secho(f"Error: {printable(str(error))}", err=True, fg=typer.colors.RED)
+        typer.secho(f"Error: {printable(spoken(error))}", err=True, fg=typer.colors.RED)
         sys.exit(2)
     except BrokenPipeError:
         # The reader of a pipe has gone; there is nobody to tell.

@@ -9,13 +9,18 @@ from types import FrameType
 
 
 @contextmanager
-def stop_on_signal() -> Iterator[Callable[[], bool]]:
-    """Yield a function that says whether SIGINT or SIGTERM came; the second SIGINT raises KeyboardInterrupt."""
+def stop_on_signal(*, insist: bool = True) -> Iterator[Callable[[], bool]]:
+    """Yield a function that says whether SIGINT or SIGTERM came; the second SIGINT raises KeyboardInterrupt.
+
+    Args:
+        insist: False lets no second one interrupt; under torchrun one Ctrl-C may arrive twice.
+
+    """
     asked = False
 
     def note(number: int, frame: FrameType | None) -> None:
         nonlocal asked
-        if asked and number == signal.SIGINT:
+        if insist and asked and number == signal.SIGINT:
             raise KeyboardInterrupt
         asked = True
 

@@ -35,9 +35,13 @@ class Batch(NamedTuple):
     later: Int[Tensor, "batch later"] | None = None
 
     def to(self, device: torch.device) -> Batch:
-        """Return the batch on a device."""
-        later = None if self.later is None else self.later.to(device, non_blocking=True)
-        return Batch(self.inputs.to(device, non_blocking=True), self.targets.to(device, non_blocking=True), later)
+        """Return the batch on a device; to a GPU it travels while the CPU goes on."""
+
+        def sent(tensor: Tensor) -> Tensor:
+            # Only pinned memory can be copied from meanwhile.
+            return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device, non_blocking=True)
+
+        return Batch(sent(self.inputs), sent(self.targets), None if self.later is None else sent(self.later))
 
 
 class Batches:

@@ -36,30 +36,6 @@ class Checkpoint:
         return {name.removeprefix(f"{prefix}."): t for name, t in self.tensors.items() if name.startswith(f"{prefix}.")}
 
 
-def save_checkpoint(
-    file: Path,
-    about: dict[str, Any],
-    model: nn.Module,
-    objectives: nn.Module,
-    optimizer: torch.optim.Optimizer | None = None,
-) -> None:
-    """Write the checkpoint of a run.
-
-    Args:
-        file: where.
-        about: JSON data that says what the weights are and where the run stands.
-        model, objectives: modules whose state is kept.
-        optimizer: left out once a run is finished.
-
-    """
-    state = {}
-    if optimizer is not None:
-        for name, weight in _named_parameters({"model": model, "objective": objectives}).items():
-            for key, value in optimizer.state.get(weight, {}).items():
-                state[f"{name}.{key}"] = value
-    write_tensors(file, about, model.state_dict(), objectives.state_dict(), state)
-
-
 def write_tensors(
     file: Path,
     about: dict[str, Any],
@@ -67,7 +43,15 @@ def write_tensors(
     objective: Mapping[str, Tensor],
     optimizer: Mapping[str, Tensor] | None = None,
 ) -> None:
-    """Write a checkpoint file from tensors by name; after a crash the file is the old one or the new one."""
+    """Write a checkpoint file; after a crash it is the old one or the new one.
+
+    Args:
+        file: where.
+        about: JSON data that says what the weights are and where the run stands.
+        model, objective: the tensors of network and objectives, by name.
+        optimizer: as `optimizer_tensors` returns them; left out once a run is finished.
+
+    """
     parts = {"model": model, "objective": objective, "optimizer": optimizer or {}}
     tensors = {f"{part}.{name}": value for part, values in parts.items() for name, value in values.items()}
     content = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
@@ -115,13 +99,11 @@ def _checksum(tensors: Mapping[str, Tensor]) -> int:
     return found
 
 
-def restore_optimizer(checkpoint: Checkpoint, optimizer: torch.optim.Optimizer, **modules: nn.Module) -> None:
-    """Put the optimiser's state back, parameter by parameter; `modules` are given as when saving."""
-    for name, weight in _named_parameters(modules).items():
-        state = checkpoint.part(f"optimizer.{name}")
-        if state:
-            optimizer.state[weight] = {key: value.to(weight.device) for key, value in state.items()}
-
-
-def _named_parameters(modules: Mapping[str, nn.Module]) -> dict[str, nn.Parameter]:
-    return {f"{kind}.{name}": weight for kind, module in modules.items() for name, weight in module.named_parameters()}
+def optimizer_tensors(optimizer: torch.optim.Optimizer, **modules: nn.Module) -> dict[str, Tensor]:
+    """Return the optimiser's state as ``kind.parameter.key`` → tensor; `modules` are given by kind."""
+    return {
+        f"{kind}.{name}.{key}": value
+        for kind, module in modules.items()
+        for name, weight in module.named_parameters()
+        for key, value in optimizer.state.get(weight, {}).items()
+    }

@@ -12,10 +12,12 @@ from deepsight.data.source import Source
 from deepsight.errors import UserError
 from deepsight.files import read_json, remove_leftovers, write_json, write_text
 from deepsight.merging import with_dotted_keys
+from deepsight.ranks import ALONE, Ranks
 from deepsight.training.lock import locked
-from deepsight.training.loop import Row, Trainer
+from deepsight.training.loop import Trainer
 from deepsight.training.names import CONFIG_FILE, PROVENANCE_FILE, RESULT_FILE, TOKENIZER_FILE
 from deepsight.training.provenance import provenance
+from deepsight.training.record import Row
 from deepsight.validation import validated
 from deepsight.yaml_files import dump_yaml, read_yaml
 
@@ -75,13 +77,20 @@ class RunFolder:
         source: Source,
         on_row: Callable[[Row], None] = lambda _: None,
         alive: Callable[[], None] = lambda: None,
+        ranks: Ranks = ALONE,
     ) -> Trainer:
-        """Write what describes the run and return its trainer, which tells of every row and, at every step, of life."""
-        remove_leftovers(self.path)
-        trainer = Trainer(config, source, self.path, on_row, alive)
+        """Write what describes the run and return its trainer, which tells of every row and, at every step, of life.
+
+        Of processes that train together the leading one writes, and holds the lock.
+        """
+        if ranks.leads:
+            remove_leftovers(self.path)
+        trainer = Trainer(config, source, self.path, on_row, alive, ranks)
+        if not ranks.leads:
+            return trainer
         write_text(self.path / CONFIG_FILE, dump_yaml(config.complete()))
         source.tokenizer().save(self.path / TOKENIZER_FILE)
-        write_json(self.path / PROVENANCE_FILE, provenance(trainer.device))
+        write_json(self.path / PROVENANCE_FILE, {**provenance(trainer.device), "processes": ranks.size})
         return trainer
 
 

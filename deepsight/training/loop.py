@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
 import math
 import time
 from collections.abc import Callable
@@ -22,26 +22,21 @@ from deepsight.evaluation.losses import evaluate
 from deepsight.evaluation.player import NetworkPlayer
 from deepsight.evaluation.probes.asking import ask_at_the_end
 from deepsight.evaluation.probes.probe import Subject
-from deepsight.files import digest_of_json, write_json
+from deepsight.files import digest_of_json
 from deepsight.myopia import myopic
 from deepsight.objective import Preparation
 from deepsight.products import use_products
-from deepsight.training.checkpoint import read_checkpoint, restore_optimizer, save_checkpoint
+from deepsight.ranks import ALONE, Ranks
 from deepsight.training.device import autocast, peak_memory, prepare
 from deepsight.training.gradients import GradientRecord
-from deepsight.training.metrics import MetricsFile
-from deepsight.training.names import (
-    BREAKDOWN_FILE,
-    CHECKPOINT_FILE,
-    INITIAL_WEIGHTS_FILE,
-    METRICS_FILE,
-    RESULT_FILE,
-)
+from deepsight.training.names import BREAKDOWN_FILE, INITIAL_WEIGHTS_FILE, RESULT_FILE
 from deepsight.training.optimizer import build_optimizer, learning_rate
+from deepsight.training.parallel import check_shareable, shared_by
+from deepsight.training.recomputing import recompute_layers
+from deepsight.training.record import NoRecord, Record, Row
+from deepsight.training.speed import Speed
+from deepsight.training.state import Progress, RunState, is_kept
 from deepsight.training.step import accumulate_gradients
-from deepsight.training.tensorboard import tensorboard_writer
-
-Row = dict[str, Any]
 
 SHARES = ("/gradient_share", "/gradient_cosine")
 """Metrics of a training step that an evaluation records too."""
@@ -49,31 +44,6 @@ SHARES = ("/gradient_share", "/gradient_cosine")
 
 class DivergedError(ArithmeticError):
     """The loss is no longer a finite number."""
-
-
-@dataclasses.dataclass
-class Progress:
-    """Where a run stands: all that resuming needs beside weights and optimiser.
-
-    Attributes:
-        step: optimiser steps done.
-        tokens: tokens trained on.
-        seconds: spent in training steps, evaluation left out, over all attempts.
-        loss_sum, loss_count: next-token losses since the last evaluation.
-        batches: rolling digest of the batches.
-        last: the metrics of the last evaluation.
-        rows: recorded in the metrics file.
-
-    """
-
-    step: int = 0
-    tokens: int = 0
-    seconds: float = 0.0
-    loss_sum: float = 0.0
-    loss_count: int = 0
-    batches: str = ""
-    last: Row = dataclasses.field(default_factory=dict)
-    rows: int = 0
 
 
 class Trainer:
@@ -85,6 +55,10 @@ class Trainer:
         folder: the run's own; a checkpoint in it is resumed.
         on_row: told of every row that is recorded.
         alive: called at every step and every batch of an evaluation.
+        ranks: the processes that train the run together; each has a trainer, and the leading one writes.
+
+    Raises:
+        UserError: processes cannot share the batch, or cannot do what the run asks for in the way that they share it.
 
     """
 
@@ -95,25 +69,40 @@ class Trainer:
         folder: Path,
         on_row: Callable[[Row], None] = lambda _: None,
         alive: Callable[[], None] = lambda: None,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.config, self.source, self.folder = config, source, Path(folder)
-        self.on_row, self.alive = on_row, alive
+        self.alive, self.ranks = alive, ranks
+        self.record = (Record if ranks.leads else NoRecord)(self.folder, config, on_row)
+        check_shareable(config, ranks)
         self.device = prepare(config)
         self.autocast = autocast(config, self.device)
         self.model = build_model(config).to(self.device)
         self.objectives = build_objectives(config, self.model.shape).to(self.device)
         self.objectives.prepare(Preparation(self.model, lambda: source.token_counts().to(self.device), config.seed))
+        if config.runtime.recompute_layers:
+            recompute_layers(self.model)
+        # Before weights are in shards.
+        begins = ranks.leads and not is_kept(self.folder)
+        self._initial_weights = weight_digests(self.model, self.objectives) if begins else {}
+        self.parallel = shared_by(ranks, config.runtime.parallel, self.model, self.objectives, self.device)
+        if config.runtime.compile:
+            self.parallel.compile()
         self.optimizer = build_optimizer([self.model, self.objectives], config.training)
+        self.state = RunState(self.folder, self.parallel, self.optimizer)
+        self.speed = Speed(config, self.device, ranks.size)
         context, size, later = config.model.context, config.training.batch_size, self.objectives.lookahead
         self.batches = source.batches(context=context, batch_size=size, seed=config.seed, later=later)
         self.windows = source.windows(context=context, count=config.evaluation.windows, later=later)
         self.token_bytes = torch.as_tensor(source.token_bytes(), dtype=torch.float32, device=self.device)
-        self.progress = Progress()
         # Losses of steps since the last look; read in one go, since each reading waits for the device.
         self._unread: list[dict[str, Tensor]] = []
         self._shares: Row = {}
-        self._also_to = [tensorboard_writer(self.folder)] if config.runtime.tensorboard else []
-        self._forward: Any = torch.compile(self.model) if config.runtime.compile else self.model
+
+    @property
+    def progress(self) -> Progress:
+        """Where the run stands."""
+        return self.state.progress
 
     def run(self, stop: Callable[[], bool] = lambda: False) -> Row | None:
         """Train to the end and return the result, or None where `stop` asked to end early (a checkpoint is left).
@@ -121,35 +110,35 @@ class Trainer:
         Raises:
             DivergedError: a loss is not finite.
             DamagedError: the checkpoint, or the metrics before it, are not what was written.
+            UserError: a logger cannot begin.
 
         """
-        resumed = self._resume()
-        digest = BatchDigest(self.progress.batches)
-        self.metrics = MetricsFile(self.folder / METRICS_FILE, self.progress.rows)
+        resumed = self.state.restore()
+        self.record.begin(self.progress.rows)
         self.gradients = self._gradient_record(self.progress.step if resumed else None)
-        runtime = self.config.runtime
         with (
-            use_backend(runtime.attention),
-            use_products(runtime.products),
+            contextlib.closing(self.record),
+            use_backend(self.config.runtime.attention),
+            use_products(self.config.runtime.products),
             myopic(self.config.training.myopic),
         ):
             if not resumed:
-                write_json(self.folder / INITIAL_WEIGHTS_FILE, weight_digests(self.model, self.objectives))
+                self.record.document(INITIAL_WEIGHTS_FILE, self._initial_weights)
                 self._evaluate()
+            digest = BatchDigest(self.progress.batches)
             while self.progress.step < self.config.training.steps:
                 self.alive()
-                if stop():
-                    self._save(with_optimizer=True)
+                if self.ranks.any_of(stop()):
+                    self._save(finished=False)
                     return None
                 self._step(digest)
-        result = self._finish()
-        self.metrics.close()
+            result = self._finish()
         if self.gradients is not None:
             self.gradients.close()
         return result
 
     def _gradient_record(self, step: int | None) -> GradientRecord | None:
-        if not self.config.runtime.gradients_by_layer:
+        if not (self.config.runtime.gradients_by_layer and self.ranks.leads):
             return None
         return GradientRecord(
             self.folder, self.config, self.model, self.objectives, self.source, self.device, self.alive, step
@@ -169,7 +158,7 @@ class Trainer:
         share_done = progress.step / config.training.steps
         self.objectives.progress(share_done)
         metrics = accumulate_gradients(
-            self._forward,
+            self.model,
             self.objectives,
             *batch.to(self.device),
             seed=config.seed,
@@ -178,10 +167,10 @@ class Trainer:
             micro_batch_size=runtime.micro_batch_size,
             autocast=self.autocast,
             watch=look or measure,
+            parallel=self.parallel,
         )
-        weights = [weight for group in self.optimizer.param_groups for weight in group["params"]]
         limit = config.training.gradient_clip
-        norm = torch.nn.utils.clip_grad_norm_(weights, math.inf if limit is None else limit)
+        norm = self.parallel.clipped(math.inf if limit is None else limit)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.objectives.after_step(self.model)
@@ -198,11 +187,12 @@ class Trainer:
         if look and not math.isfinite(float(norm)):
             raise DivergedError(f"the norm of the gradient was not finite at step {progress.step}")
         if look:
+            named |= self.speed.since_last(progress.tokens, progress.seconds)
             self._record("train", loss=named.pop("next_token"), learning_rate=rate, gradient_norm=float(norm), **named)
         if measure:
             self._evaluate()
         if save:
-            self._save(with_optimizer=True)
+            self._save(finished=False)
 
     def _read_losses(self) -> None:
         if not self._unread:
@@ -243,7 +233,8 @@ class Trainer:
         bad = [name for name, value in found.items() if not math.isfinite(value)]
         if bad:
             raise DivergedError(f"{self._named(bad[0])} was not finite at step {progress.step}")
-        found |= self.windows.measures(NetworkPlayer(self.model, batch_size, self.autocast, self.alive))
+        with self.parallel.whole_outside_layers():
+            found |= self.windows.measures(NetworkPlayer(self.model, batch_size, self.autocast, self.alive))
         # What the training step before this evaluation said of the gradient.
         found |= self._shares
         train_loss = progress.loss_sum / progress.loss_count if progress.loss_count else None
@@ -251,17 +242,15 @@ class Trainer:
         progress.last = {"train_loss": train_loss, **found}
         self._record("evaluation", **progress.last)
         if breakdown is not None:
-            write_json(self.folder / BREAKDOWN_FILE, breakdown.content())
+            self.record.document(BREAKDOWN_FILE, breakdown.content())
         if self.gradients is not None:
             self.gradients.measure(progress.step, progress.tokens)
 
     def _record(self, kind: str, **values: Any) -> None:
         progress = self.progress
         row = {"kind": kind, "step": progress.step, "tokens": progress.tokens, "seconds": progress.seconds, **values}
-        self.metrics.append(row)
         progress.rows += 1
-        for tell in (self.on_row, *self._also_to):
-            tell(row)
+        self.record.add(row)
 
     def _about(self) -> dict[str, Any]:
         return {
@@ -269,32 +258,17 @@ class Trainer:
             "vocabulary": self.config.data.vocabulary,
             "tokenizer": self.config.data.tokenizer,
             "objective": self.config.objective,
-            "progress": dataclasses.asdict(self.progress),
         }
 
-    def _save(self, *, with_optimizer: bool) -> None:
+    def _save(self, *, finished: bool) -> None:
         self._read_losses()
-        self.metrics.sync()
+        self.record.sync()
         if self.gradients is not None:
             self.gradients.sync()
-        if not self.folder.is_dir():
-            raise FileNotFoundError(f"{self.folder}: the run's folder is gone")
-        optimizer = self.optimizer if with_optimizer else None
-        save_checkpoint(self.folder / CHECKPOINT_FILE, self._about(), self.model, self.objectives, optimizer)
-
-    def _resume(self) -> bool:
-        file = self.folder / CHECKPOINT_FILE
-        if not file.is_file():
-            return False
-        checkpoint = read_checkpoint(file)
-        self.model.load_state_dict(checkpoint.part("model"))
-        self.objectives.load_state_dict(checkpoint.part("objective"))
-        restore_optimizer(checkpoint, self.optimizer, model=self.model, objective=self.objectives)
-        self.progress = Progress(**checkpoint.about["progress"])
-        return True
+        self.state.save(self._about(), finished=finished)
 
     def _finish(self) -> Row:
-        self._save(with_optimizer=False)
+        self._save(finished=True)
         progress = self.progress
         initial = self.folder / INITIAL_WEIGHTS_FILE
         result = {
@@ -308,7 +282,8 @@ class Trainer:
             "batch_digest": progress.batches,
             "data_digest": self.source.digest,
         }
-        subject = Subject(self.config, self.model, self.objectives, self.source, self.device)
-        ask_at_the_end(self.folder, self.config.runtime.probes, subject, self.alive)
-        write_json(self.folder / RESULT_FILE, result)
+        if self.ranks.leads:
+            subject = Subject(self.config, self.model, self.objectives, self.source, self.device)
+            ask_at_the_end(self.folder, self.config.runtime.probes, subject, self.alive)
+        self.record.document(RESULT_FILE, result)
         return result

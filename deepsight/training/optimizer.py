@@ -9,23 +9,26 @@ import torch
 from torch import nn
 
 from deepsight.config import TrainingConfig
+from deepsight.training.parallel import is_in_shards
 
 
 def build_optimizer(modules: Iterable[nn.Module], config: TrainingConfig) -> torch.optim.AdamW:
     """Return AdamW (Loshchilov & Hutter, 2019) over every trainable parameter of `modules`, each in one group.
 
-    Matrices and embeddings decay; gains and biases (one-dimensional parameters) do not.
+    Matrices and embeddings decay; gains and biases (one-dimensional parameters) do not. What is in shards stands in
+    groups of its own, since one kernel takes one kind.
     """
     # A tied weight is one parameter: a dict keyed by identity keeps it once, in order.
     parameters = list(
         {id(weight): weight for module in modules for weight in module.parameters() if weight.requires_grad}.values()
     )
-    matrices = [weight for weight in parameters if weight.ndim >= 2]
-    vectors = [weight for weight in parameters if weight.ndim < 2]
-    assert len(matrices) + len(vectors) == len(parameters)
     groups = [
-        {"params": matrices, "weight_decay": config.weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
+        {
+            "params": [w for w in parameters if (w.ndim >= 2) == decays and is_in_shards(w) == in_shards],
+            "weight_decay": config.weight_decay if decays else 0.0,
+        }
+        for in_shards in (False, True)
+        for decays in (True, False)
     ]
     return torch.optim.AdamW(
         [group for group in groups if group["params"]],

@@ -15,7 +15,9 @@ from deepsight.errors import UserError
 from deepsight.loss import next_token_loss
 from deepsight.objectives_of_run import LOSS, Objectives
 from deepsight.random_streams import derive
+from deepsight.ranks import sharing_a_batch
 from deepsight.trace import IGNORED, Trace
+from deepsight.training.parallel import Alone
 from deepsight.training.seam import Seam
 
 Scalar = Float[Tensor, ""]
@@ -37,11 +39,13 @@ def accumulate_gradients(
     micro_batch_size: int | None = None,
     autocast: Context | None = None,
     watch: bool = False,
+    parallel: Alone | None = None,
 ) -> dict[str, Scalar]:
     """Add the gradients of next-token loss + Σ coefficient · objective to the parameters, micro-batch by micro-batch.
 
     Dropout and each objective draw from streams of (seed, step, micro-batch), so what one of them draws moves no other.
-    An objective whose coefficient is zero does not run.
+    Among several processes micro-batches are numbered through for dropout, and for objectives in each process by
+    itself: what compares rows draws alike everywhere. An objective whose coefficient is zero does not run.
 
     Args:
         model, objectives: their parameters receive the gradients.
@@ -53,22 +57,27 @@ def accumulate_gradients(
         micro_batch_size: sequences at a time; all when not given.
         autocast: the context of the forward passes.
         watch: also measure each objective's share of the gradient, in the last micro-batch.
+        parallel: how this process shares the batch with others; it takes its own rows, and all end with the gradients
+            and metrics of the whole batch.
 
     Returns:
         `next_token`, and every objective's metrics as ``label/metric``: means over the batch, detached.
 
     """
     coefficients = objectives.coefficients() if coefficients is None else coefficients
+    parallel = parallel or Alone(model, objectives)
     active = [label for label in objectives.parts if coefficients[label] != 0]
     metrics: dict[str, Scalar] = {}
-    rows = micro_batch_size or inputs.shape[0]
+    own = parallel.ranks.own_rows(inputs.shape[0])
+    rows = micro_batch_size or own.stop - own.start
     counted: Tensor | None = None
-    starts = range(0, inputs.shape[0], rows)
+    starts = range(own.start, own.stop, rows)
     for position, start in enumerate(starts):
-        part = slice(start, start + rows)
-        torch.manual_seed(derive(seed, "dropout", step, position))
+        part, last = slice(start, min(start + rows, own.stop)), position == len(starts) - 1
+        torch.manual_seed(derive(seed, "dropout", step, start // rows))
+        parallel.before_forward(last=last)
         with autocast or contextlib.nullcontext():
-            trace = model(inputs[part], targets[part])
+            trace = parallel.forward(inputs[part], targets[part])
         if later is not None:
             trace = dataclasses.replace(trace, later=later[part])
         counted = _counted(trace, targets) if counted is None else counted
@@ -82,14 +91,19 @@ def accumulate_gradients(
         _add(metrics, NEXT_TOKEN, share)
         for label in active:
             objectives.draw(label, seed, step, position)
-            said = _objective(seam, objectives, label, batch_share * coefficients[label], autocast)
+            with sharing_a_batch(parallel.ranks):
+                said = _objective(seam, objectives, label, batch_share * coefficients[label], autocast)
             for name, value in said.items():
                 _add(metrics, f"{label}/{name}", batch_share * value)
-        watched = watch and position == len(starts) - 1
+        watched = watch and last
+        if last:
+            parallel.before_last_backward()
         seam.finish(watch=watched)
         for label in active if watched else []:
             for name, value in seam.shares(label).items():
-                _add(metrics, f"{label}/{name}", value)
+                _add(metrics, f"{label}/{name}", value / parallel.ranks.size)
+    parallel.gather_gradients()
+    parallel.ranks.add_up(list(metrics.values()))
     return metrics
 
 
@@ -113,7 +127,7 @@ def _objective(
             total = part if total is None else total + part
     if not seam.untouched():
         raise UserError(f"{objectives.described(label)} changes the trace that it reads, in place")
-    said[LOSS] = torch.zeros(()) if total is None else total
+    said[LOSS] = seam.trace.decoder_output.new_zeros(()) if total is None else total
     return said
 
 

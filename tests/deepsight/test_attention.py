@@ -108,17 +108,27 @@ def test_annotated_shapes_are_checked_while_tests_run() -> None:
         attend(query, key[..., :4], value)
 
 
-def test_the_backend_follows_the_device() -> None:
+@pytest.mark.parametrize(
+    ("capability", "expected"), [((7, 5), "sdpa"), ((8, 0), "xformers"), ((8, 6), "sdpa"), ((9, 0), "sdpa")]
+)
+def test_the_backend_follows_the_device(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], expected: str
+) -> None:
+    monkeypatch.setattr(attention, "_xformers_is_installed", lambda: True)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda *_: capability)
     assert chosen_backend(torch.device("cpu")) == "sdpa"
-    installed = attention._xformers_is_installed()
-    assert chosen_backend(torch.device("cuda")) == ("xformers" if installed else "sdpa")
+    assert chosen_backend(torch.device("cuda")) == expected
     with use_backend("sdpa"):
         assert chosen_backend(torch.device("cuda")) == "sdpa"
-    assert chosen_backend(torch.device("cuda")) == ("xformers" if installed else "sdpa")
+    with use_backend("xformers"):
+        assert chosen_backend(torch.device("cuda")) == "xformers"
+    assert chosen_backend(torch.device("cuda")) == expected
 
 
 def test_without_xformers_cuda_uses_sdpa_and_forcing_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attention, "_xformers_is_installed", lambda: False)
+    monkeypatch.setattr(attention, "_is_a100", lambda device: True)
     assert chosen_backend(torch.device("cuda")) == "sdpa"
     with pytest.raises(UserError, match="xformers is not installed; known: auto, sdpa"), use_backend("xformers"):
         pass

@@ -210,9 +210,11 @@ OTHER_RUNTIMES: dict[str, Any] = {
     "threads": 2,
     "micro_batch_size": 2,
     "compile": True,
+    "parallel": "sharded",
+    "recompute_layers": True,
     "checkpoint_every": 3,
     "log_every": 3,
-    "tensorboard": True,
+    "loggers": ["tensorboard"],
     "gradients_by_layer": True,
     "probes": ["future"],
 }

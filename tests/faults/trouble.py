@@ -64,8 +64,8 @@ class Trouble(nn.Module):
         if self.how == "disk":
             def refuse(*arguments, **settings):
                 raise OSError(28, "No space left on device")
-            from deepsight.training import loop
-            loop.MetricsFile.append = refuse
+            from deepsight.training import metrics
+            metrics.MetricsFile.append = refuse
         if self.how == "chatter":
             print("x" * 1_000_000, flush=True)
 '''

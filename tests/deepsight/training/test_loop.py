@@ -128,12 +128,3 @@ def test_a_folder_refuses_another_run_and_names_the_key(text: Path, tmp_path: Pa
     with pytest.raises(ValueError, match=r"holds another run: training\.steps is 1 there and 2 here"):
         RunFolder(tmp_path).check(run_of(text, training__steps=2))
     RunFolder(tmp_path).check(run_of(text, training__steps=1, runtime__log_every=5))
-
-
-def test_tensorboard_gets_every_number_when_asked(text: Path, tmp_path: Path) -> None:
-    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    train(run_of(text, runtime__tensorboard=True), tmp_path)
-    events = accumulator.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
-    written = [(event.step, event.value) for event in events.Scalars("evaluation/validation_loss")]
-    rows = [row for row in read_metrics(tmp_path / METRICS_FILE) if row["kind"] == "evaluation"]
-    assert written == [(row["step"], pytest.approx(row["validation_loss"], rel=1e-6)) for row in rows]
