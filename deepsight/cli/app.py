@@ -12,6 +12,7 @@ from deepsight.cli.calibrate import calibrate
 from deepsight.cli.convert import convert
 from deepsight.cli.data import app as data
 from deepsight.cli.evaluate import evaluate
+from deepsight.cli.export import export
 from deepsight.cli.generate import generate
 from deepsight.cli.model import model
 from deepsight.cli.objectives import app as objectives
@@ -38,6 +39,7 @@ app.add_typer(objectives, name="objectives")
 app.add_typer(data, name="data")
 app.command("generate")(generate)
 app.command("convert")(convert)
+app.command("export")(export)
 
 
 def main() -> None:
