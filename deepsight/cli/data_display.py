@@ -1,4 +1,4 @@
-"""How a planning task is printed: what it is made of, some sequences, what is measured, and what chance gives."""
+"""How what a run learns from is printed: a planning task with some sequences and its measures, or a corpus."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from deepsight.data.packed import PackedCorpus
+from deepsight.data.publishing import frequent_tokens, look
+from deepsight.data.splits import SPLITS
 from deepsight.data.tasks.sequences import drawn
 from deepsight.data.tasks.solver import Solver
 from deepsight.data.tasks.task import Task
@@ -70,6 +73,27 @@ def print_task(spec: Spec, count: int, seed: int) -> None:
         console.print(_words(task, sequence.tolist(), answer.tolist()), soft_wrap=True)
     console.print(Text("\nThe tokens in [brackets] are the answer: only they count in a loss.\n", style="dim"))
     console.print(_measures(task, seed))
+
+
+def print_corpus(corpus: PackedCorpus) -> None:
+    """Print how much there is of a packed corpus, and what it looks like."""
+    console = Console(highlight=False)
+    console.print(Text(corpus.describe()), soft_wrap=True)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("split", style="cyan")
+    headings = ("documents", "bytes", "tokens", "bytes a token", "tokens of a document: shortest, quartiles, longest")
+    for heading in headings:
+        table.add_column(heading, justify="right", overflow="fold")
+    for split in SPLITS:
+        found = look(corpus, split)
+        lengths = ", ".join(f"{length:,}" for length in found.lengths)
+        each = f"{found.bytes / found.tokens:.2f}"
+        table.add_row(split, f"{found.documents:,}", f"{found.bytes:,}", f"{found.tokens:,}", each, lengths)
+    console.print(table)
+    frequent, different = frequent_tokens(corpus)
+    console.print(f"{different:,} of {corpus.vocabulary:,} tokens stand in the training split; the most frequent ones:")
+    console.print(Text("  ".join(f"{text!r} {share:.1%}" for text, share in frequent)), soft_wrap=True)
+    console.print(Text(f"{corpus.folder}, SHA-256 {corpus.digest}", style="dim"), soft_wrap=True)
 
 
 def _words(task: Task, sequence: list[int], answer: list[bool]) -> Text:
