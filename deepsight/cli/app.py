@@ -11,6 +11,7 @@ from deepsight.cli.ablate import ablate
 from deepsight.cli.calibrate import calibrate
 from deepsight.cli.convert import convert
 from deepsight.cli.data import app as data
+from deepsight.cli.doctor import doctor
 from deepsight.cli.evaluate import evaluate
 from deepsight.cli.export import export
 from deepsight.cli.generate import generate
@@ -40,6 +41,7 @@ app.add_typer(data, name="data")
 app.command("generate")(generate)
 app.command("convert")(convert)
 app.command("export")(export)
+app.command("doctor")(doctor)
 
 
 def main() -> None:

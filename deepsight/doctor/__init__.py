@@ -1,0 +1,1 @@
+"""What this machine has, what a run would use of it and why, and whether that works."""
