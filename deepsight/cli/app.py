@@ -8,6 +8,7 @@ import sys
 import typer
 
 from deepsight.cli.ablate import ablate
+from deepsight.cli.bench import bench
 from deepsight.cli.calibrate import calibrate
 from deepsight.cli.convert import convert
 from deepsight.cli.data import app as data
@@ -42,6 +43,7 @@ app.command("generate")(generate)
 app.command("convert")(convert)
 app.command("export")(export)
 app.command("doctor")(doctor)
+app.command("bench")(bench)
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """The published sibling once more, in the plainest PyTorch, under the original names.
 
-Built from the parts of `plain`; it shares no line with the product, so a folder written by it is a second witness.
+Built from the parts of `benchmarks.original`; it shares no line with the product, so a folder written by it is a
+second witness.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from tests.reference.plain import DecoderBlock, EncoderBlock, cross_entropy, gain_norm
+from benchmarks.original import DecoderBlock, EncoderBlock, cross_entropy, gain_norm
 
 ORDERS, SUBTRACTIONS, SWITCH = ("ORIGINAL", "ALT"), ("NO", "YES_NO_LN", "YES_LN"), (False, True)
 LOSSES = ("MSE", "COSINE", "LOG_COSINE")
