@@ -231,8 +231,10 @@ def _timed_step(
     optimizer.zero_grad(set_to_none=True)
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+    elapsed = time.perf_counter() - started
+    # For the peak of memory; a pass over all objects may take longer than a step of a small model.
     gc.collect()
-    return time.perf_counter() - started
+    return elapsed
 
 
 def shape_of(config: RunConfig) -> str:
