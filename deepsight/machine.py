@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 CONTROL_GROUP = Path("/sys/fs/cgroup")
+PROCESSOR = Path("/proc/cpuinfo")
 
 
 def usable_cores() -> int:
@@ -31,7 +32,7 @@ def cores_of_group(root: Path = CONTROL_GROUP) -> float | None:
 
 def free_memory() -> int | None:
     """Return the bytes that processes may still take on this machine, within this process' control group."""
-    limits = [_bytes_of(Path("/proc/meminfo"), "MemAvailable"), left_in_group()]
+    limits = [_bytes_in(Path("/proc/meminfo"), "MemAvailable"), left_in_group()]
     return min((limit for limit in limits if limit is not None), default=None)
 
 
@@ -50,7 +51,7 @@ def left_in_group(root: Path = CONTROL_GROUP) -> int | None:
 def peak_memory() -> int:
     """Return the most bytes that this process has held in memory."""
     # Linux' resource usage also counts what the starting process held, so a small child of a large one has its size.
-    peak = _bytes_of(Path("/proc/self/status"), "VmHWM")
+    peak = _bytes_in(Path("/proc/self/status"), "VmHWM")
     if peak is not None:
         return peak
     held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -60,17 +61,30 @@ def peak_memory() -> int:
 @functools.cache
 def processor() -> str:
     """Return the processor's name."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+    return _said_in(PROCESSOR, "model name") or platform.processor() or platform.machine()
 
 
-def _bytes_of(path: Path, key: str) -> int | None:
+def is_amd() -> bool:
+    """Return whether the processor is one of AMD's."""
+    return _said_in(PROCESSOR, "vendor_id") == "AuthenticAMD"
+
+
+def instructions() -> list[str]:
+    """Return the instruction sets of the processor, as Linux names them; none where they are not known."""
+    return (_said_in(PROCESSOR, "flags") or "").split()
+
+
+def _bytes_in(path: Path, key: str) -> int | None:
     """Return the bytes that a line such as `MemAvailable:  512 kB` tells."""
+    said = _said_in(path, key)
+    return None if said is None else 1024 * int(said.split()[0])
+
+
+def _said_in(path: Path, key: str) -> str | None:
+    """Return what a file of /proc says of a key, the first time that it names it."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-        return next(1024 * int(line.split()[1]) for line in lines if line.startswith(f"{key}:"))
-    except (OSError, StopIteration, ValueError):
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
         return None
+    pairs = (line.partition(":") for line in lines)
+    return next((value.strip() for name, _, value in pairs if name.strip() == key), None)

@@ -9,13 +9,14 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
+
+from deepsight import machine
 
 Products = Literal["auto", "blas", "onednn"]
 
@@ -100,11 +101,4 @@ def _onednn_is_faster() -> bool:
 def _looked_up() -> bool:
     has_onednn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     has_mkl = torch.backends.mkl.is_available()  # type: ignore[no-untyped-call]
-    return has_onednn and has_mkl and torch.backends.cpu.get_cpu_capability() == "AVX512" and _is_amd()
-
-
-def _is_amd() -> bool:
-    try:
-        return "AuthenticAMD" in Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return False
+    return has_onednn and has_mkl and torch.backends.cpu.get_cpu_capability() == "AVX512" and machine.is_amd()

@@ -13,16 +13,19 @@ import torch
 
 from deepsight.doctor.finding import Finding
 from deepsight.files import cache_folder
-from deepsight.machine import cores_of_group, free_memory, processor, usable_cores
+from deepsight.machine import cores_of_group, free_memory, instructions, processor, usable_cores
 
 NEEDED = ("torch", "xformers", "datasets", "tiktoken", "typer", "rich", "pandas", "seaborn", "numpy", "safetensors")
 EXTRAS = {
     "ray": "ray",
     "slurm": "submitit",
     "tensorboard": "tensorboard",
+    "trackio": "trackio",
+    "wandb": "wandb",
     "games": "open_spiel",
     "hf": "transformers",
     "harness": "lm_eval",
+    "bench": "x-transformers",
 }
 """Extra → the package that it brings."""
 LITTLE_DISK = 5 * 2**30
@@ -83,11 +86,7 @@ def version_of(package: str) -> str | None:
 
 
 def _instructions() -> str:
-    try:
-        flags = next(line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("flags"))
-    except (OSError, StopIteration):
-        flags = ""
-    half = [name for name in ("amx_bf16", "avx512_bf16") if name in flags.split()]
+    half = [name for name in ("amx_bf16", "avx512_bf16") if name in instructions()]
     return f"{torch.backends.cpu.get_cpu_capability()}{', ' + ' and '.join(half) if half else ', no bfloat16'}"
 
 

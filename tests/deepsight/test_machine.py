@@ -10,7 +10,16 @@ from pathlib import Path
 import pytest
 
 from deepsight import machine
-from deepsight.machine import cores_of_group, free_memory, left_in_group, peak_memory, processor, usable_cores
+from deepsight.machine import (
+    cores_of_group,
+    free_memory,
+    instructions,
+    is_amd,
+    left_in_group,
+    peak_memory,
+    processor,
+    usable_cores,
+)
 
 
 def test_the_memory_limit_of_a_control_group_counts(tmp_path: Path) -> None:
@@ -44,8 +53,15 @@ def test_no_more_cores_are_used_than_the_control_group_may_take(
     assert usable_cores() == usable
 
 
-def test_the_processor_has_a_name() -> None:
+def test_the_processor_says_who_made_it_and_what_it_knows(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert processor()
+    monkeypatch.setattr(machine, "PROCESSOR", tmp_path / "cpuinfo")
+    assert not is_amd()
+    assert instructions() == []
+    core = "processor\t: 0\nvendor_id\t: AuthenticAMD\nvmx flags\t: vnmi\nflags\t\t: fpu avx512_bf16\n"
+    (tmp_path / "cpuinfo").write_text(f"{core}\n{core}")
+    assert is_amd()
+    assert instructions() == ["fpu", "avx512_bf16"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems tell it otherwise")

@@ -130,7 +130,7 @@ def test_auto_is_onednn_on_amd_with_avx512(
 ) -> None:
     if not (torch.backends.mkldnn.is_available() and torch.backends.mkl.is_available()):
         pytest.skip("this torch has no MKL or no oneDNN")
-    monkeypatch.setattr(products, "_is_amd", lambda: vendor == "AuthenticAMD")
+    monkeypatch.setattr(products.machine, "is_amd", lambda: vendor == "AuthenticAMD")
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
     products._looked_up.cache_clear()
     try:
@@ -142,15 +142,6 @@ def test_auto_is_onednn_on_amd_with_avx512(
         assert chosen_products() == wanted
     finally:
         products._looked_up.cache_clear()
-
-
-def test_without_processor_information_nothing_is_amd(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
-    monkeypatch.setattr(products, "Path", lambda _: type("Missing", (), {"read_text": _fail})())
-    assert not products._is_amd()
-
-
-def _fail(*_: object, **__: object) -> str:
-    raise FileNotFoundError
 
 
 def test_a_linear_layer_uses_it_also_where_nothing_is_computed() -> None:
@@ -188,7 +179,7 @@ from deepsight.config import run_config
 from deepsight.merging import merged
 from deepsight.presets import expanded
 
-products._is_amd = lambda: True
+products.machine.is_amd = lambda: True
 model = {"architecture": "deepsight", "width": 128, "layers": [1, 1], "heads": 4, "context": 64}
 network = build_model(run_config(merged(expanded({"preset": "tiny"}), {"model": model})))
 tokens = torch.zeros(8, 64, dtype=torch.long)

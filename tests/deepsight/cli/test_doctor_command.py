@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import namedtuple
+from importlib.metadata import metadata
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,10 @@ def test_a_missing_package_is_a_fault_unless_it_is_xformers(monkeypatch: pytest.
         monkeypatch.setattr(inventory, "version_of", lambda name, gone=gone: None if name == gone else original(name))
         finding = said(inventory.versions())["missing"]
         assert (finding.value, finding.failed) == (gone, failed)
+
+
+def test_every_extra_is_known() -> None:
+    assert set(inventory.EXTRAS) == set(metadata("deepsight").get_all("Provides-Extra")) - {"dev"}
 
 
 def test_a_folder_that_cannot_be_written_is_a_fault(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
