@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from deepsight.data.tasks.sequences import DATA_SEED, check_context, distinct, f
 from deepsight.errors import UserError
 from deepsight.initialisation import initialise, own_stream
 from deepsight.objectives_of_run import Objectives
-from deepsight.plug_ins import architectures
+from deepsight.plug_ins import architectures, loggers
 from deepsight.trace import Shape
 
 
@@ -36,10 +37,13 @@ def build_objectives(config: RunConfig, shape: Shape, device: torch.device | str
 def check_buildable(config: RunConfig) -> None:
     """Build network and objectives without storage, so that what cannot be built is known before anything runs.
 
+    So is a logger whose package is not installed.
+
     Raises:
         UserError: with the path of what does not fit.
 
     """
+    _check_loggers(config)
     if config.data.task is not None:
         _check_task(config)
     shape = build_model(config, "meta").shape
@@ -50,6 +54,15 @@ def check_buildable(config: RunConfig) -> None:
         objectives = build_objectives(config, shape)
     if config.data.task is not None:
         _check_horizons(objectives, config)
+
+
+def _check_loggers(config: RunConfig) -> None:
+    for position, spec in enumerate(config.runtime.loggers):
+        needed = getattr(loggers[loggers.resolve(spec)["name"]].factory, "needs", None)
+        if needed is not None and find_spec(needed) is None:
+            raise UserError(
+                f'{needed} is not installed; pip install "deepsight[{needed}]"', ("runtime", "loggers", position)
+            )
 
 
 def _check_task(config: RunConfig) -> None:

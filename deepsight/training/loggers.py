@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Iterable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -22,7 +21,8 @@ class Logger(Protocol):
 
     One of your own is a class with these two methods under ``@loggers.register("name")``
     (`deepsight.plug_ins.loggers`). It is built with `folder`, the run's own, and `about`, its configuration as plain
-    data; its other typed parameters are what `runtime.loggers` may set.
+    data; its other typed parameters are what `runtime.loggers` may set. An attribute `needs` names a package, and the
+    extra of ours that brings it, without which no run begins.
     """
 
     def log(self, row: Row) -> None:
@@ -43,8 +43,9 @@ def numbers_of(row: Row) -> dict[str, float]:
 class TensorBoard:
     """Event files in the run's folder, for ``tensorboard --logdir runs``."""
 
+    needs = "tensorboard"
+
     def __init__(self, folder: Path, about: dict[str, Any]) -> None:
-        _check_installed("tensorboard", "tensorboard")
         from torch.utils.tensorboard import SummaryWriter
 
         self._writer = SummaryWriter(folder / "tensorboard")
@@ -73,6 +74,8 @@ class Trackio:
 
     """
 
+    needs = "trackio"
+
     def __init__(
         self,
         folder: Path,
@@ -81,7 +84,6 @@ class Trackio:
         group: str | None = None,
         space: str | None = None,
     ) -> None:
-        _check_installed("trackio", "trackio")
         import trackio
 
         self._run = trackio.init(
@@ -111,6 +113,8 @@ class WeightsAndBiases:
 
     """
 
+    needs = "wandb"
+
     def __init__(
         self,
         folder: Path,
@@ -120,7 +124,6 @@ class WeightsAndBiases:
         group: str | None = None,
         mode: Literal["online", "offline", "disabled"] = "online",
     ) -> None:
-        _check_installed("wandb", "wandb")
         import wandb
 
         same_run = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
@@ -147,7 +150,7 @@ class Loggers:
         about: its configuration.
 
     Raises:
-        UserError: a logger is not installed, or cannot begin.
+        UserError: a logger cannot begin.
 
     """
 
@@ -180,8 +183,3 @@ class Loggers:
             except Exception as error:  # noqa: BLE001 - no service may end a run
                 warnings.warn(f"runtime.loggers.{name} fails at its end: {error}", stacklevel=2)
         self._told.clear()
-
-
-def _check_installed(package: str, extra: str) -> None:
-    if find_spec(package) is None:
-        raise UserError(f'{package} is not installed; pip install "deepsight[{extra}]"')

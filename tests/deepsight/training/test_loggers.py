@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 
 from deepsight.config import RuntimeConfig
-from deepsight.errors import UserError
 from deepsight.plug_ins import loggers
 from deepsight.training.folder import RunFolder
-from deepsight.training.loggers import Loggers, numbers_of
+from deepsight.training.loggers import numbers_of
 from deepsight.training.metrics import read_metrics
 from deepsight.training.names import METRICS_FILE
 from deepsight.validation import validated
@@ -97,12 +96,15 @@ def test_trackio_keeps_every_number(text: Path, tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("name", ["tensorboard", "trackio", "wandb"])
-def test_what_is_not_installed_is_said_before_anything_runs(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_what_is_not_installed_is_said_before_anything_is_written(
+    command_line: Any, text: Path, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deepsight.training.loggers.find_spec", lambda package: None)
-    with pytest.raises(UserError, match=rf"^runtime\.loggers\.0: {name} is not installed; pip install .*{name}"):
-        Loggers([{"name": name}], tmp_path, {})
+    monkeypatch.setattr("deepsight.building.find_spec", lambda package: None)
+    out = tmp_path / "runs" / "run"
+    answer = command_line("train", "tiny", "--set", f"runtime.loggers=[{name}]", "--out", out)
+    assert answer.returncode == 2
+    assert f"runtime.loggers.0: {name} is not installed; pip install" in answer.stderr
+    assert not out.exists()
 
 
 def test_numbers_are_named_by_kind() -> None:
