@@ -43,8 +43,8 @@ class Alone:
         """Within this block a network can be asked in pieces: its embedding here, its layers there."""
         return contextlib.nullcontext()
 
-    def before_forward(self, *, last: bool) -> None:
-        """Learn that a micro-batch comes, and whether it is a step's last."""
+    def before_forward(self) -> None:
+        """Learn that a micro-batch comes."""
 
     def before_last_backward(self) -> None:
         """Learn that the backward pass through the network of a step's last micro-batch comes."""

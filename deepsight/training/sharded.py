@@ -56,7 +56,7 @@ class Sharded(Alone):
         finally:
             self.shards.reshard()
 
-    def before_forward(self, *, last: bool) -> None:
+    def before_forward(self) -> None:
         """Keep gradients here, and what stands outside the layers whole, until the last backward pass."""
         self._end_with_backward(False)
 

@@ -75,7 +75,7 @@ def accumulate_gradients(
     for position, start in enumerate(starts):
         part, last = slice(start, min(start + rows, own.stop)), position == len(starts) - 1
         torch.manual_seed(derive(seed, "dropout", step, start // rows))
-        parallel.before_forward(last=last)
+        parallel.before_forward()
         with autocast or contextlib.nullcontext():
             trace = parallel.forward(inputs[part], targets[part])
         if later is not None:
