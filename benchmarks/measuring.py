@@ -126,8 +126,8 @@ def speed(
 ) -> Comparison:
     """Return how many times as fast as a peer ours is: the peer's seconds over ours, repeat by repeat."""
     ratios = [theirs / mine for mine, theirs in zip(seconds[ours], seconds[peer], strict=True)]
-    low, middle, high = quartiles(ratios)
     medians = statistics.median(seconds[ours]), statistics.median(seconds[peer])
+    low, middle, high = quartiles(ratios)
     return Comparison(benchmark, shape, what, ours, peer, *medians, "s", middle, low, high, target)
 
 
@@ -142,10 +142,10 @@ def share(
     target: float | None = None,
 ) -> Comparison:
     """Return which share of a peer's figure ours is, where less is better."""
-    ratios = [mine / theirs for mine, theirs in zip(values[ours], values[peer], strict=True)]
-    low, middle, high = quartiles(ratios)
-    medians = statistics.median(values[ours]), statistics.median(values[peer])
-    return Comparison(benchmark, shape, what, ours, peer, *medians, unit, middle, low, high, target, "at most")
+    turned = speed(benchmark, shape, what, values, peer, ours, target)
+    return dataclasses.replace(
+        turned, ours=ours, peer=peer, value=turned.peer_value, peer_value=turned.value, unit=unit, sense="at most"
+    )
 
 
 def limit(

@@ -47,11 +47,6 @@ class System(abc.ABC):
     def generate(self, prompt: Tensor, count: int) -> Tensor:
         """Return `count` tokens after each prompt, drawn at temperature 1."""
 
-    @property
-    @abc.abstractmethod
-    def parameters(self) -> int:
-        """How many weights it trains."""
-
 
 class Ours(System):
     """A run of this project, its step as the training loop does it."""
@@ -88,11 +83,6 @@ class Ours(System):
     def generate(self, prompt: Tensor, count: int) -> Tensor:
         """Sample with a cache."""
         return generate(self.model, prompt, count)
-
-    @property
-    def parameters(self) -> int:
-        """Weights of network and objectives."""
-        return sum(weight.numel() for weight in self._weights)
 
 
 def run_of(shape: Shape, architecture: str, objective: Any) -> RunConfig:
@@ -139,11 +129,6 @@ class Peer(System):
         nn.utils.clip_grad_norm_(self.module.parameters(), CLIP)
         self.optimizer.step()
         self.optimizer.zero_grad()
-
-    @property
-    def parameters(self) -> int:
-        """Its weights."""
-        return sum(weight.numel() for weight in self.module.parameters())
 
 
 class PlainOriginal(Peer):
@@ -276,7 +261,6 @@ SYSTEMS: dict[str, Callable[[Shape, str], System]] = {
     "DeepSight": lambda shape, device: Ours(shape, "deepsight", PUBLISHED_OBJECTIVE, device),
     "DeepSight, compiled": lambda shape, device: Ours(shape, "deepsight", PUBLISHED_OBJECTIVE, device, compiled=True),
     "DeepSight, MKL": lambda shape, device: Ours(shape, "deepsight", PUBLISHED_OBJECTIVE, device, products="blas"),
-    "DeepSight, no future loss": lambda shape, device: Ours(shape, "deepsight", "none", device),
     "baseline": lambda shape, device: Ours(shape, "baseline", "none", device),
     "baseline, MKL": lambda shape, device: Ours(shape, "baseline", "none", device, products="blas"),
     "baseline, compiled": lambda shape, device: Ours(shape, "baseline", "none", device, compiled=True),
