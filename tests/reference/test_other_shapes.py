@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-import torch
-from torch.testing import assert_close
 
 from tests.reference.folder import (
-    GRADIENT_TOLERANCE,
-    LOSS_TOLERANCE,
     Case,
     Reference,
     case_name,
     check_baseline_loss,
     check_case,
     check_logits,
-    reference_folder,
 )
-from tests.reference.plain import PlainDeepSight, computed_case, write_folder
+from tests.reference.plain import write_folder
 
 SHAPES = {
     "more encoder": {"vocab_size": 37, "context": 17, "width": 30, "encoder_layers": 3, "decoder_layers": 1}
@@ -69,26 +63,3 @@ def test_a_wrong_horizon_is_found(other: Reference) -> None:
     wrong = replace(other, config={**other.config, "n": other.config["n"] - 1})
     with pytest.raises(AssertionError):
         check_case(wrong, other.cases[0])
-
-
-@pytest.mark.skipif(not (reference_folder() / "deepsight.json").is_file(), reason="no reference values")
-def test_the_plain_implementation_agrees_with_the_original() -> None:
-    """The witness itself is checked, so that folders it writes mean something."""
-    original = Reference.read(reference_folder())
-    model = _plain(original.folder, original.config)
-    data = original.data("deepsight")
-    for case in original.cases[::5]:
-        found = computed_case(model, data, case, original.config["n"])
-        for key in ("planning_loss", "cross_entropy", "total"):
-            assert_close(found[key], case[key], **LOSS_TOLERANCE)
-        for name, expected in case["grad_norms"].items():
-            assert_close(found["grad_norms"][name], expected, **GRADIENT_TOLERANCE)
-
-
-def _plain(folder: Path, config: dict[str, int]) -> PlainDeepSight:
-    from safetensors.torch import load_file
-
-    model = PlainDeepSight(config)
-    tensors: dict[str, torch.Tensor] = load_file(folder / "deepsight.safetensors")
-    model.load_state_dict({name: value for name, value in tensors.items() if not name.startswith("__")})
-    return model

@@ -15,16 +15,9 @@ from tests.reference.folder import (
     Case,
     Reference,
     case_name,
-    reference_folder,
 )
 from tests.reference.plain import computed_case
-
-FOLDER = reference_folder()
-HAS_DEEPSIGHT = (FOLDER / "deepsight.json").is_file()
-CASES = Reference.read(FOLDER).cases if HAS_DEEPSIGHT else []
-needs_values = pytest.mark.skipif(
-    not HAS_DEEPSIGHT, reason="no reference values: set DEEPSIGHT_REFERENCE to the folder that holds them"
-)
+from tests.reference.stored import CASES, FOLDER, needs_values
 
 
 @pytest.fixture(scope="module")

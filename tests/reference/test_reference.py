@@ -11,16 +11,10 @@ from tests.reference.folder import (
     check_baseline_loss,
     check_case,
     check_logits,
-    reference_folder,
 )
+from tests.reference.stored import CASES, FOLDER, needs_values
 
-FOLDER = reference_folder()
-HAS_DEEPSIGHT = (FOLDER / "deepsight.json").is_file()
-CASES = Reference.read(FOLDER).cases if HAS_DEEPSIGHT else []
-
-pytestmark = pytest.mark.skipif(
-    not HAS_DEEPSIGHT, reason="no reference values: set DEEPSIGHT_REFERENCE to the folder that holds them"
-)
+pytestmark = needs_values
 
 
 @pytest.fixture(scope="module")

@@ -39,5 +39,8 @@ def test_a_step_waits_for_no_number(tmp_path: Path) -> None:
             parallel.clipped(1.0)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
+        # Whoever waited above would have failed as this does.
+        with pytest.raises(RuntimeError, match="synchroniz"):
+            tokens[0, 0].item()
     finally:
         torch.cuda.set_sync_debug_mode(seen)
