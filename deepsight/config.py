@@ -140,7 +140,7 @@ class RuntimeConfig(Strict):
         device: auto is CUDA where there is one.
         attention: auto is xformers on an A100 and torch's scaled dot-product attention elsewhere.
         products: who multiplies float32 matrices on a CPU, torch's BLAS or oneDNN; auto is oneDNN on AMD with AVX-512,
-            where it is twice as fast.
+            where it is faster (`deepsight bench products`).
         threads: of torch on the CPU; null leaves torch's choice.
         micro_batch_size: sequences that go through the network at once; gradients are accumulated over them.
         compile: run the network through torch.compile.

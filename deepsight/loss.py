@@ -18,8 +18,7 @@ ROWS_AT_ONCE = 1024
 """Positions whose logits are held together where torch has no chunked cross-entropy of its own."""
 
 ROWS_AT_ONCE_ON_CPU = 128
-"""The same where torch has one: its own choice, made for GPUs, takes about twice as long on a CPU
-(`deepsight bench products`)."""
+"""The same where torch has one, whose own choice is made for GPUs."""
 
 
 def next_token_loss(trace: Trace) -> Float[Tensor, ""]:
