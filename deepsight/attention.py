@@ -138,6 +138,9 @@ def _sdpa(
     mask = visible
     if causal and 1 < queries < keys:
         mask = torch.ones(queries, keys, dtype=torch.bool, device=query.device).tril(keys - queries)
+    if query.stride(-1) != 1:
+        # As a product with one row leaves it; torch's fast attention would not take it.
+        query = query.contiguous()
     output = F.scaled_dot_product_attention(
         query.transpose(1, 2),
         key.transpose(1, 2),

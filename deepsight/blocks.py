@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from deepsight.config import USUAL_FEED_FORWARD
-from deepsight.layers import CrossAttention, Encoded, Hidden, LayerCache, Linear, Norm, Places, SelfAttention
+from deepsight.layers import CrossAttention, Dropout, Encoded, Hidden, LayerCache, Linear, Norm, Places, SelfAttention
 
 
 class FeedForward(nn.Module):
@@ -17,7 +17,7 @@ class FeedForward(nn.Module):
         inner = inner or USUAL_FEED_FORWARD * width
         self.expand = Linear(width, inner)
         self.output = Linear(inner, width, output_std)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, hidden: Hidden) -> Hidden:
         """Transform each position by itself."""

@@ -72,9 +72,10 @@ def next_tokens(
     """Choose one token a row: that at which the cumulated probability passes the row's draw from [0, 1)."""
     if temperature == 0:
         return logits.argmax(dim=-1)
-    # Only differences count; with the largest at zero, no small temperature makes a NaN of it.
     logits = logits.double()
-    logits = (logits - logits.amax(dim=-1, keepdim=True)) / temperature
+    if temperature != 1:
+        # Only differences count; with the largest at zero, no small temperature makes a NaN of it.
+        logits = (logits - logits.amax(dim=-1, keepdim=True)) / temperature
     if top_k is not None:
         logits = keep_top_k(logits, top_k)
     if top_p is not None:

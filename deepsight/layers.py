@@ -53,6 +53,14 @@ class Embedding(nn.Embedding):
             super().reset_parameters()
 
 
+class Dropout(nn.Dropout):
+    """Dropout that is not even asked for outside training; generating a token meets one after each product."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Drop in training alone."""
+        return super().forward(input) if self.training else input
+
+
 class Norm(nn.LayerNorm):
     """Layer norm with a gain and no bias."""
 
@@ -99,14 +107,14 @@ class LayerCache:
         """Take in the keys and values of new positions and return those of all positions so far."""
         if self._keys is None or self._values is None:
             batch, _, heads, head_width = key.shape
+            shape = (batch, heads, self.capacity, head_width)
             # In memory the positions of a head follow each other, which is how attention reads them.
-            self._keys, self._values = (key.new_empty(batch, heads, self.capacity, head_width) for _ in range(2))
+            self._keys, self._values = (key.new_empty(shape).transpose(1, 2) for _ in range(2))
         start, new = self.length, key.shape[1]
         self.length += new
-        self._keys.narrow(2, start, new).copy_(key.transpose(1, 2))
-        self._values.narrow(2, start, new).copy_(value.transpose(1, 2))
-        keys, values = self._keys.narrow(2, 0, self.length), self._values.narrow(2, 0, self.length)
-        return keys.transpose(1, 2), values.transpose(1, 2)
+        self._keys.narrow(1, start, new).copy_(key)
+        self._values.narrow(1, start, new).copy_(value)
+        return self._keys.narrow(1, 0, self.length), self._values.narrow(1, 0, self.length)
 
     def truncate(self, length: int) -> None:
         """Forget the positions from `length` on."""
@@ -161,7 +169,7 @@ class TokenAndPosition(nn.Module):
         self.context = context
         self.token = Embedding(vocabulary, width)
         self.position = None if rotary else Embedding(context, width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def placed(self, vectors: Hidden, places: Int[Tensor, "batch time"]) -> Hidden:
         """Embed vectors that are no tokens, at any positions of the context."""
@@ -199,7 +207,7 @@ class Attention(nn.Module):
         self.causal = causal
         self.output = Linear(width, width, output_std)
         self.attention_dropout = dropout
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def mixed(
         self,

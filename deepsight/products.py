@@ -56,7 +56,7 @@ def linear(hidden: Float[Tensor, "*rows inputs"], weight: Float[Tensor, "outputs
         return F.linear(hidden, weight)
     rows = hidden.numel() // max(hidden.shape[-1], 1)
     if 0 < rows < FEW_ROWS:
-        return _of_few_rows(hidden.reshape(rows, -1), weight).reshape(*hidden.shape[:-1], weight.shape[0])
+        return _of_few_rows(hidden, weight)
     images = _images(rows, weight)
     if images is None:
         return F.linear(hidden, weight)
@@ -71,10 +71,13 @@ def multiplies_faster(hidden: Tensor, weight: Tensor) -> bool:
     return _may_choose(hidden, weight) and _images(rows, weight) is not None
 
 
-def _of_few_rows(hidden: Float[Tensor, "rows inputs"], weight: Float[Tensor, "outputs inputs"]) -> Tensor:
-    if hidden.shape[0] == 1 and weight.numel() >= LARGE_WEIGHT:
-        return torch.mm(weight, torch.cat((hidden, hidden)).T)[:, 0].contiguous()
-    return torch.mm(weight, hidden.T).T.contiguous()
+def _of_few_rows(hidden: Float[Tensor, "*rows inputs"], weight: Float[Tensor, "outputs inputs"]) -> Tensor:
+    rows = hidden.reshape(-1, hidden.shape[-1])
+    if len(rows) == 1 and weight.numel() >= LARGE_WEIGHT:
+        found = torch.mm(weight, torch.cat((rows, rows)).t()).select(1, 0)
+    else:
+        found = torch.mm(weight, rows.t()).t().contiguous()
+    return found.reshape(*hidden.shape[:-1], weight.shape[0])
 
 
 def _may_choose(hidden: Tensor, weight: Tensor) -> bool:

@@ -53,6 +53,15 @@ def test_gradients_without_a_mask_are_those_of_the_formula(shape: Shape) -> None
         assert_close(left, right, atol=1e-12, rtol=0)
 
 
+def test_a_query_whose_numbers_lie_apart_meets_the_fast_kernel_too() -> None:
+    query, key, value = random_inputs((1, 1, 5, 2, 4), torch.float32)
+    apart = torch.stack([query, query], dim=-1).select(-1, 0)
+    with torch.profiler.profile() as seen:
+        found = attend(apart, key, value)
+    assert_close(found, attend(query, key, value), atol=0, rtol=0)
+    assert any("flash" in event.name for event in seen.events())
+
+
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-6)])
 @given(shape=attention_shapes())
 def test_padding_with_the_true_scale_changes_nothing(dtype: torch.dtype, tolerance: float, shape: Shape) -> None:
