@@ -14,6 +14,9 @@ INITIAL_STD = 0.02
 NORM_EPSILON = 1e-5
 ROTARY_BASE = 10_000.0
 
+CACHE_STEP = 64
+"""Positions by which a cache grows; attention is slower over heads between which much memory is unused."""
+
 Hidden = Float[Tensor, "batch time width"]
 Places = int | Int[Tensor, "batch time"]
 """Where positions stand: in a row from a number on, or each at its own."""
@@ -91,7 +94,12 @@ def rotated(
 
 
 class LayerCache:
-    """Keys and values of the positions that one attention layer has seen."""
+    """Keys and values of the positions that one attention layer has seen.
+
+    Args:
+        capacity: the most positions; memory is taken for those that there are, `CACHE_STEP` at a time.
+
+    """
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
@@ -105,16 +113,22 @@ class LayerCache:
         value: Float[Tensor, "batch new heads head_width"],
     ) -> tuple[Tensor, Tensor]:
         """Take in the keys and values of new positions and return those of all positions so far."""
-        if self._keys is None or self._values is None:
-            batch, _, heads, head_width = key.shape
-            shape = (batch, heads, self.capacity, head_width)
-            # In memory the positions of a head follow each other, which is how attention reads them.
-            self._keys, self._values = (key.new_empty(shape).transpose(1, 2) for _ in range(2))
-        start, new = self.length, key.shape[1]
-        self.length += new
-        self._keys.narrow(1, start, new).copy_(key)
-        self._values.narrow(1, start, new).copy_(value)
-        return self._keys.narrow(1, 0, self.length), self._values.narrow(1, 0, self.length)
+        start, end = self.length, self.length + key.shape[1]
+        if self._keys is None or self._values is None or end > self._keys.shape[1]:
+            self._keys, self._values = self._with_room(self._keys, key, end), self._with_room(self._values, value, end)
+        self.length = end
+        self._keys.narrow(1, start, end - start).copy_(key)
+        self._values.narrow(1, start, end - start).copy_(value)
+        return self._keys.narrow(1, 0, end), self._values.narrow(1, 0, end)
+
+    def _with_room(self, old: Tensor | None, new: Tensor, end: int) -> Tensor:
+        batch, _, heads, head_width = new.shape
+        room = min(-(-end // CACHE_STEP) * CACHE_STEP, self.capacity)
+        # In memory the positions of a head follow each other, which is how attention reads them.
+        grown = new.new_empty(batch, heads, room, head_width).transpose(1, 2)
+        if old is not None:
+            grown.narrow(1, 0, self.length).copy_(old.narrow(1, 0, self.length))
+        return grown
 
     def truncate(self, length: int) -> None:
         """Forget the positions from `length` on."""

@@ -20,8 +20,7 @@ def export(
 ) -> None:
     """Write a trained model as a folder that transformers loads.
 
-    A baseline with learned positions becomes a plain GPT-2. Any other needs "import deepsight.huggingface" before
-    AutoModelForCausalLM.from_pretrained(FOLDER): its class is in this package.
+    A baseline with learned positions becomes a plain GPT-2; any other model loads after "import deepsight.huggingface".
     """
     load_plugins(plugin)
     from importlib.util import find_spec

@@ -18,7 +18,7 @@ from deepsight.architecture import Architecture
 from deepsight.cli.generate import generate as command
 from deepsight.errors import UserError
 from deepsight.generation import generate
-from deepsight.layers import LayerCache
+from deepsight.layers import CACHE_STEP, LayerCache
 from deepsight.loading import load_trained, load_with_drafting
 from deepsight.objective_specs import resolved_objective
 from deepsight.objectives_of_run import Objectives
@@ -238,6 +238,17 @@ def test_a_cache_forgets() -> None:
     assert all(torch.equal(*pair) for pair in zip(found, whole.extended(*keys[:, :, :5]), strict=True))
     cache.truncate(9)
     assert cache.length == 5
+
+
+@given(pieces_of=st.lists(st.integers(1, CACHE_STEP + 3), min_size=1, max_size=4))
+def test_a_cache_keeps_what_it_held_when_it_grows(pieces_of: list[int]) -> None:
+    length = sum(pieces_of)
+    keys, cache = torch.randn(2, length, 3, 4), LayerCache(length)
+    for piece in keys.split(pieces_of, dim=1):
+        found, doubled = cache.extended(piece, 2 * piece)
+        assert torch.equal(found, keys[:, : cache.length])
+        assert torch.equal(doubled, 2 * found)
+    assert cache.length == length
 
 
 @pytest.mark.parametrize(
