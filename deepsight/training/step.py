@@ -43,9 +43,9 @@ def accumulate_gradients(
 ) -> dict[str, Scalar]:
     """Add the gradients of next-token loss + Σ coefficient · objective to the parameters, micro-batch by micro-batch.
 
-    Dropout and each objective draw from streams of (seed, step, micro-batch), so what one of them draws moves no other.
-    Among several processes micro-batches are numbered through for dropout, and for objectives in each process by
-    itself: what compares rows draws alike everywhere. An objective whose coefficient is zero does not run.
+    Dropout draws from a stream of (seed, step, first row of the micro-batch), each objective from one of (seed, step,
+    micro-batch), so what one of them draws moves no other. Rows are numbered through all processes, and micro-batches
+    in each by itself: what compares rows draws alike everywhere. An objective whose coefficient is zero does not run.
 
     Args:
         model, objectives: their parameters receive the gradients.
@@ -74,7 +74,7 @@ def accumulate_gradients(
     starts = range(own.start, own.stop, rows)
     for position, start in enumerate(starts):
         part, last = slice(start, min(start + rows, own.stop)), position == len(starts) - 1
-        torch.manual_seed(derive(seed, "dropout", step, start // rows))
+        torch.manual_seed(derive(seed, "dropout", step, start))
         parallel.before_forward()
         with autocast or contextlib.nullcontext():
             trace = parallel.forward(inputs[part], targets[part])

@@ -7,7 +7,9 @@ from torch import Tensor, nn
 from deepsight.building import build_model, build_objectives
 from deepsight.config import RunConfig
 from deepsight.plug_ins import objectives as registry
+from deepsight.ranks import Ranks
 from deepsight.trace import IGNORED, Shape, Trace
+from deepsight.training.parallel import Alone
 from deepsight.training.step import accumulate_gradients
 from tests.runs import run_of
 
@@ -51,6 +53,29 @@ def test_the_gradient_is_that_of_the_weighted_sum(tmp_path: Path) -> None:
         auxiliary = once[name] - gradient
         torch.testing.assert_close(thrice[name], gradient + 3 * auxiliary, rtol=1e-9, atol=1e-12, msg=name)
     assert any(not torch.equal(once[name], gradient) for name, gradient in alone.items())
+
+
+class Quiet(Ranks):
+    """Processes that tell each other nothing."""
+
+    def add_up(self, tensors: list[Tensor]) -> None:
+        pass
+
+
+def test_no_micro_batch_drops_as_another_does_in_any_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two processes with three rows each, in micro-batches of two rows and one."""
+    config = run_of(tmp_path, objective="none")
+    seeds: list[int] = []
+    for rank in range(2):
+        model = build_model(config)
+        parallel = Alone(model, build_objectives(config, model.shape))
+        parallel.ranks = Quiet(rank, 2)
+        with monkeypatch.context() as patch:
+            patch.setattr(torch, "manual_seed", seeds.append)
+            accumulate_gradients(
+                model, parallel.objectives, *batch(), seed=3, step=5, micro_batch_size=2, parallel=parallel
+            )
+    assert len(seeds) == len(set(seeds)) == 4
 
 
 class DrawsNumbers(nn.Module):
