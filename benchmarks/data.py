@@ -89,9 +89,11 @@ def _tokenised(documents: Sequence[str], threads: int) -> None:
 
 def _packed(text: Path, workers: int) -> None:
     """Pack into a folder that is thrown away, so that nothing is found in the cache."""
-    with tempfile.TemporaryDirectory() as folder:
+    # From a thread of its own, which has no tokenizer yet, as those that it starts have none.
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(1) as fresh:
         spec = corpora.resolve({"name": "files", "path": str(text)})
-        write_packed(
+        packing = fresh.submit(
+            write_packed,
             Path(folder),
             corpora.build(spec),
             spec,
@@ -101,6 +103,7 @@ def _packed(text: Path, workers: int) -> None:
             workers=workers,
             on_progress=lambda documents, size: None,
         )
+        packing.result()
 
 
 def _peak(text: Path) -> int:

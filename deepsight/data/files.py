@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
@@ -148,11 +149,20 @@ def _files_at(root: Path) -> list[Path]:
         return [root]
     if not root.is_dir():
         raise UserError(f"there is no file or folder {str(root)!r}{_nearest(root)}", ("path",))
-    files = [path for path in root.rglob("*") if path.is_file() and path.suffix.lower() in _READERS]
-    visible = [path for path in files if not any(part.startswith(".") for part in path.relative_to(root).parts)]
+    visible = sorted(_visible_files(root), key=Path.as_posix)
     if not visible:
         raise UserError(f"the folder {str(root)!r} holds no file that ends with {kinds}", ("path",))
-    return sorted(visible, key=lambda path: path.relative_to(root).as_posix())
+    return visible
+
+
+def _visible_files(root: Path) -> Iterator[Path]:
+    """Yield the files below a folder that can be read and are not hidden, nor in a hidden folder."""
+    for folder, below, names in os.walk(root):
+        below[:] = [name for name in below if not name.startswith(".")]
+        for name in names:
+            path = Path(folder, name)
+            if not name.startswith(".") and path.suffix.lower() in _READERS and path.is_file():
+                yield path
 
 
 def _nearest(path: Path) -> str:
