@@ -48,6 +48,13 @@ app.command("bench")(bench)
 
 def main() -> None:
     """Run the command line; an error that a person can mend is one sentence and exit code 2."""
+    from deepsight.cli.companions import ending_at_once
+
+    with ending_at_once():
+        _run()
+
+
+def _run() -> None:
     from deepsight.cli.companions import spoken
     from deepsight.errors import UserError
     from deepsight.terminal import printable

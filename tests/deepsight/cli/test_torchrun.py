@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -73,6 +74,33 @@ def test_a_run_of_two_processes_is_the_run_of_one(text: Path, tmp_path: Path) ->
     again = train(2, config, tmp_path / "2")
     assert again.returncode == 0
     assert again.stdout.count("this run is finished") == 1
+
+
+ENDING = """
+import atexit, sys
+from deepsight.cli.companions import ending_at_once
+
+class Kept:
+    def __del__(self):
+        print("torn down")
+
+kept = Kept()
+atexit.register(print, "told at exit")
+with ending_at_once():
+    print("done")
+    sys.exit({code!r})
+"""
+
+
+@pytest.mark.parametrize(("code", "expected"), [(None, 0), (3, 3), ("a word", 1)])
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_process_among_others_ends_before_it_is_torn_down(processes: int, code: object, expected: int) -> None:
+    environment = os.environ | {"WORLD_SIZE": f"{processes}"}
+    command = [sys.executable, "-c", ENDING.format(code=code)]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    torn = ["torn down"] if processes == 1 else []
+    assert ended.stdout.split("\n") == ["done", "told at exit", *torn, ""]
+    assert ended.returncode == expected
 
 
 @pytest.mark.parametrize("rank", [0, 1])
