@@ -1,8 +1,9 @@
-"""Where the time of a training step goes, and how near it is to what the machine can multiply.
+"""Where the time of a training step goes, how near it is to what the machine can multiply; and where a token's goes.
 
 Three lines a system, each a share of the step: the time inside matrix products; the time that they would take at the
 speed of one large product, asked for as this project does; and the time inside attention where that is one operator,
-whose products torch's counter leaves out.
+whose products torch's counter leaves out. Two more for generating one text: there the rest is small operators, and the
+Python between them.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.measuring import Comparison, Job, in_turn, quartiles
+from benchmarks.measuring import Comparison, Job, in_turn
 from benchmarks.options import Options
 from benchmarks.systems import SYSTEMS, System
 from deepsight.products import linear
@@ -28,10 +29,13 @@ PRODUCTS = ("mm", "addmm", "addmm_", "bmm", "baddbmm", "mkldnn_convolution", "co
 """Operators that multiply matrices; attention has products inside, and is counted by itself."""
 SIZE = 2048
 """Of the square matrices whose product sets the speed."""
+TOKENS = 64
+"""Generated."""
+PARTS = ("products", "attention")
 
 
 def run(options: Options) -> Iterator[Comparison]:
-    """Look into each system's step."""
+    """Look into each system's step, and into its generating."""
     for shape in options.shapes:
         systems = {name: SYSTEMS[name](shape, options.device) for name in options.systems(NAMES)}
         square = torch.randn(SIZE, SIZE, device=options.device)
@@ -40,36 +44,45 @@ def run(options: Options) -> Iterator[Comparison]:
         seconds = in_turn(jobs, options.repeats, options.device)
         peak = 2 * SIZE**3 / statistics.median(seconds["product"])
         for name, system in systems.items():
-            step = statistics.median(seconds[name])
-            inside = _inside(system, options)
-            yield _share(shape.name, name, "inside products, share of a step", [inside["products"] * step], step)
+            step, own = statistics.median(seconds[name]), _own_seconds(system.step, options)
+            inside = {part: own[part] / own["all"] * step for part in PARTS}
+            yield _share(shape.name, name, "inside products, share of a step", inside["products"], step)
             what = f"products at {peak / 1e9:,.0f} GFLOP/s, share of a step"
-            yield _share(shape.name, name, what, [_operations(system) / peak], step)
-            yield _share(shape.name, name, "inside attention, share of a step", [inside["attention"] * step], step)
+            yield _share(shape.name, name, what, _operations(system) / peak, step)
+            yield _share(shape.name, name, "inside attention, share of a step", inside["attention"], step)
+            yield from _generating(shape.name, name, system, options)
 
 
-def _share(shape: str, name: str, what: str, seconds: list[float], step: float) -> Comparison:
-    low, middle, high = quartiles([value / step for value in seconds])
+def _generating(shape: str, name: str, system: System, options: Options) -> Iterator[Comparison]:
+    job = functools.partial(system.generate, torch.zeros(1, 1, dtype=torch.long, device=options.device), TOKENS)
+    whole = statistics.median(in_turn({name: job}, options.repeats, options.device)[name])
+    own = _own_seconds(job, options)
+    for part in PARTS:
+        yield _share(shape, name, f"inside {part}, share of generating {TOKENS} tokens", own[part], whole)
+
+
+def _share(shape: str, name: str, what: str, seconds: float, whole: float) -> Comparison:
+    share = seconds / whole
     return Comparison(
-        "profile", shape, what, name, "its step", seconds[0], step, "s", middle, low, high, None, "at most"
+        "profile", shape, what, name, "all of it", seconds, whole, "s", share, share, share, None, "at most"
     )
 
 
-def _inside(system: System, options: Options) -> dict[str, float]:
-    """Return the shares of a step's own time that matrix products and attention take."""
+def _own_seconds(job: Job, options: Options) -> dict[str, float]:
+    """Return the seconds that matrix products, attention, and all operators take of a job by themselves."""
     cuda = options.device.startswith("cuda")
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]
     with profile(activities=activities) as seen:
-        system.step()
+        job()
     own = {
-        event.key.removeprefix("aten::"): event.self_device_time_total if cuda else event.self_cpu_time_total
+        event.key.removeprefix("aten::"): (event.self_device_time_total if cuda else event.self_cpu_time_total) / 1e6
         for event in seen.key_averages()
     }
-    parts = {
-        "products": sum(time for name, time in own.items() if name in PRODUCTS),
-        "attention": sum(time for name, time in own.items() if "attention" in name),
+    return {
+        "products": sum(seconds for name, seconds in own.items() if name in PRODUCTS),
+        "attention": sum(seconds for name, seconds in own.items() if "attention" in name),
+        "all": sum(own.values()),
     }
-    return {part: time / sum(own.values()) for part, time in parts.items()}
 
 
 def _operations(system: System) -> int:
