@@ -194,6 +194,8 @@ def _xformers_takes(query: Tensor, key: Tensor, value: Tensor, dropout: float) -
 
 def obstacle(device: torch.device, dtype: torch.dtype, width: int, *, gradient: bool) -> str | None:
     """Return why xformers cannot attend over heads of a width on `device`, None if it can."""
+    if device.type != "cuda":
+        return f"it runs on CUDA only, not on {device.type}"
     found: str | None = _obstacle(device.type, dtype, width, False, gradient)
     return found
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from hypothesis import given
@@ -133,6 +136,15 @@ def test_the_backend_follows_the_device(
     with use_backend("xformers"):
         assert chosen_backend(torch.device("cuda")) == "xformers"
     assert chosen_backend(torch.device("cuda")) == expected
+
+
+def test_that_xformers_does_not_run_on_a_cpu_is_no_reason_to_warn() -> None:
+    """Its import alone warns, on standard error: a process of its own."""
+    asked = "import torch; from deepsight.attention import obstacle as o; "
+    asked += "print(o(torch.device('cpu'), torch.float32, 30, gradient=True))"
+    answer = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True, timeout=60)
+    assert answer.stdout == "it runs on CUDA only, not on cpu\n"
+    assert answer.stderr == ""
 
 
 def test_without_xformers_cuda_uses_sdpa_and_forcing_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
