@@ -114,20 +114,22 @@ class LayerCache:
     ) -> tuple[Tensor, Tensor]:
         """Take in the keys and values of new positions and return those of all positions so far."""
         start, end = self.length, self.length + key.shape[1]
-        if self._keys is None or self._values is None or end > self._keys.shape[1]:
+        if self._keys is None or self._values is None or end > self._keys.shape[2]:
             self._keys, self._values = self._with_room(self._keys, key, end), self._with_room(self._values, value, end)
         self.length = end
-        self._keys.narrow(1, start, end - start).copy_(key)
-        self._values.narrow(1, start, end - start).copy_(value)
-        return self._keys.narrow(1, 0, end), self._values.narrow(1, 0, end)
+        # Views of this call alone: one of a time without gradients could not be written to in one with them.
+        keys, values = self._keys.transpose(1, 2), self._values.transpose(1, 2)
+        keys.narrow(1, start, end - start).copy_(key)
+        values.narrow(1, start, end - start).copy_(value)
+        return keys.narrow(1, 0, end), values.narrow(1, 0, end)
 
     def _with_room(self, old: Tensor | None, new: Tensor, end: int) -> Tensor:
         batch, _, heads, head_width = new.shape
         room = min(-(-end // CACHE_STEP) * CACHE_STEP, self.capacity)
         # In memory the positions of a head follow each other, which is how attention reads them.
-        grown = new.new_empty(batch, heads, room, head_width).transpose(1, 2)
+        grown = new.new_empty(batch, heads, room, head_width)
         if old is not None:
-            grown.narrow(1, 0, self.length).copy_(old.narrow(1, 0, self.length))
+            grown.narrow(2, 0, self.length).copy_(old.narrow(2, 0, self.length))
         return grown
 
     def truncate(self, length: int) -> None:
