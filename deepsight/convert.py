@@ -16,6 +16,7 @@ from deepsight.config import ModelConfig
 from deepsight.encoder_decoder import NAME as SIBLING
 from deepsight.encoder_decoder import reads_next_position
 from deepsight.errors import UserError
+from deepsight.files import new_folder
 from deepsight.original_names import OBJECTIVE_NORMS, our_name
 from deepsight.plug_ins import architectures
 from deepsight.presets import preset
@@ -154,8 +155,6 @@ def convert(
 
     """
     network, norms = read_original(original)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out}: this is not empty; choose a new folder")
     architecture = sibling_of(network, norms, sibling or {})
     if heads is None:
         known = published_heads(model_config(network, 1, 1, architecture))
@@ -173,7 +172,8 @@ def convert(
         "converted_from": original.name,
     }
     objective = {f"parts.{model.default_objective}.{name}": tensor for name, tensor in norms.items()}
-    write_tensors(out / CHECKPOINT_FILE, about, model.state_dict(), objective)
+    with new_folder(out) as folder:
+        write_tensors(folder / CHECKPOINT_FILE, about, model.state_dict(), objective)
     return config
 
 

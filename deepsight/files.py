@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from deepsight.errors import UserError
+
 TEMPORARY = ".tmp"
 """How the names of files end that are not whole yet."""
 
@@ -44,6 +46,24 @@ def _held_temporary(path: Path) -> tuple[int, Path]:
         if os.fstat(descriptor).st_nlink:
             return descriptor, Path(name)
         os.close(descriptor)  # removed between the two lines above
+
+
+@contextlib.contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder that becomes `folder` in one step when the block ends well, and is removed otherwise.
+
+    Raises:
+        UserError: `folder` is there and is not empty.
+
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder}: this is not empty; choose a new folder")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as name:
+        unfinished = Path(name) / folder.name
+        unfinished.mkdir()
+        yield unfinished
+        unfinished.replace(folder)
 
 
 def write_text(path: Path, text: str) -> None:

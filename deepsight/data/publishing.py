@@ -15,6 +15,7 @@ from deepsight.data.counts import token_counts
 from deepsight.data.packed import PackedCorpus
 from deepsight.data.splits import SPLITS, Split
 from deepsight.errors import UserError
+from deepsight.files import new_folder
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
@@ -80,14 +81,9 @@ def write_dataset(corpus: PackedCorpus, folder: Path) -> None:
         UserError: the folder is not empty.
 
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder}: this is not empty; choose a new folder")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as name:
-        unfinished = Path(name) / "dataset"
-        as_dataset(corpus, Path(name) / "made").save_to_disk(unfinished)
+    with new_folder(folder) as unfinished, tempfile.TemporaryDirectory(dir=folder.parent) as workspace:
+        as_dataset(corpus, Path(workspace)).save_to_disk(unfinished)
         (unfinished / "README.md").write_text(card(corpus), encoding="utf-8")
-        unfinished.replace(folder)
 
 
 def push_dataset(corpus: PackedCorpus, repository: str, *, private: bool) -> str:

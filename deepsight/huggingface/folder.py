@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from pathlib import Path
 
 import torch
 from transformers import GenerationConfig, PreTrainedModel
 
 from deepsight.architecture import Architecture
-from deepsight.errors import UserError
+from deepsight.files import new_folder
 from deepsight.huggingface.gpt2 import as_gpt2, fits_gpt2
 from deepsight.huggingface.model import DeepSightConfig, DeepSightForCausalLM
 from deepsight.huggingface.tokenizer import as_transformers
@@ -31,20 +29,12 @@ def export(folder: Path, out: Path) -> PreTrainedModel:
         UserError: there is no model, `transformers` cannot hold it, or `out` is not empty.
 
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out}: this is not empty; choose a new folder")
     trained = load_trained(folder)
     end_of_text = trained.tokenizer.end_of_text if trained.tokenizer.end_of_text >= 0 else None
     model = as_pretrained(trained.model, end_of_text)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    try:
+    with new_folder(out) as unfinished:
         model.save_pretrained(unfinished)
         as_transformers(trained.tokenizer, trained.model.config.context).save_pretrained(unfinished)
-        unfinished.chmod(0o755)
-        unfinished.replace(out)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
     return model
 
 

@@ -13,11 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deepsight.errors import UserError
 from deepsight.files import (
     atomic_path,
     cache_folder,
     digest_of_file,
     digest_of_json,
+    new_folder,
     read_json,
     remove_leftovers,
     write_json,
@@ -44,6 +46,23 @@ def test_a_failure_leaves_the_old_file(tmp_path: Path) -> None:
         raise KeyboardInterrupt
     assert file.read_text() == "old"
     assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_a_new_folder_is_whole_or_not_there(is_there: bool, tmp_path: Path) -> None:
+    folder = tmp_path / "deep" / "folder"
+    if is_there:
+        folder.mkdir(parents=True)
+    with contextlib.suppress(KeyboardInterrupt), new_folder(folder) as unfinished:
+        (unfinished / "file").write_text("half")
+        raise KeyboardInterrupt
+    assert [*folder.parent.rglob("*")] == [folder] * is_there
+    with new_folder(folder) as unfinished:
+        (unfinished / "file").write_text("whole")
+        assert not (folder / "file").exists()
+    assert [*folder.parent.rglob("*")] == [folder, folder / "file"]
+    with pytest.raises(UserError, match="not empty; choose a new folder"), new_folder(folder):
+        pass
 
 
 def test_a_killed_writer_leaves_the_old_file_and_a_leftover_that_can_be_removed(tmp_path: Path) -> None:
