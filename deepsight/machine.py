@@ -1,4 +1,4 @@
-"""What this machine has that is ours to use: cores, memory, processor."""
+"""What this machine has that is ours to use: cores, memory, processor, packages."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import platform
 import resource
 import sys
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 CONTROL_GROUP = Path("/sys/fs/cgroup")
@@ -72,6 +73,15 @@ def is_amd() -> bool:
 def instructions() -> list[str]:
     """Return the instruction sets of the processor, as Linux names them; none where they are not known."""
     return (_said_in(PROCESSOR, "flags") or "").split()
+
+
+@functools.cache
+def version_of(package: str) -> str | None:
+    """Return the version of an installed package, None where it is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def _bytes_in(path: Path, key: str) -> int | None:

@@ -10,8 +10,7 @@ import torch
 
 from deepsight.attention import A100, chosen_backend, obstacle
 from deepsight.doctor.finding import Finding
-from deepsight.doctor.inventory import version_of
-from deepsight.machine import usable_cores
+from deepsight.machine import usable_cores, version_of
 from deepsight.products import chosen_products
 from deepsight.training.device import chosen_device, chosen_precision
 

@@ -6,14 +6,13 @@ import os
 import platform
 import shutil
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
 
 from deepsight.doctor.finding import Finding
 from deepsight.files import cache_folder
-from deepsight.machine import cores_of_group, free_memory, instructions, processor, usable_cores
+from deepsight.machine import cores_of_group, free_memory, instructions, processor, usable_cores, version_of
 
 NEEDED = ("torch", "xformers", "datasets", "tiktoken", "typer", "rich", "pandas", "seaborn", "numpy", "safetensors")
 EXTRAS = {
@@ -75,14 +74,6 @@ def versions() -> Iterator[Finding]:
     yield Finding("extras", ", ".join(f"{name} {number}" for name, number in extras.items() if number) or "none")
     if absent := [name for name, number in extras.items() if number is None]:
         yield Finding("extras not installed", ", ".join(absent), why=f'pip install "deepsight[{absent[0]}]" brings one')
-
-
-def version_of(package: str) -> str | None:
-    """Return the version of an installed package, None where it is not installed."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def _instructions() -> str:

@@ -7,13 +7,12 @@ import os
 import platform
 import subprocess
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from deepsight.machine import processor
+from deepsight.machine import processor, version_of
 from deepsight.plug_ins import loaded_plugins
 
 PACKAGES = ("deepsight", "torch", "xformers", "numpy", "tiktoken", "datasets", "safetensors")
@@ -23,7 +22,7 @@ def provenance(device: torch.device) -> dict[str, Any]:
     """Return commit, versions, device, threads and host of this process."""
     return {
         **_commit(),
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+        "versions": {"python": platform.python_version(), **{name: version_of(name) for name in PACKAGES}},
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else processor(),
         "device_type": device.type,
         "threads": torch.get_num_threads(),
@@ -32,14 +31,6 @@ def provenance(device: torch.device) -> dict[str, Any]:
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "plugins": {path.name: digest for path, digest in loaded_plugins().items()},
     }
-
-
-@functools.cache
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
 
 
 @functools.cache
